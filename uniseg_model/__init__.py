@@ -12,3 +12,58 @@ Names that need torch are imported when first used, so ``import uniseg_model`` s
 from __future__ import annotations
 
 __version__ = "0.1.0"
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from uniseg_model.errors import UniSegError
+    from uniseg_model.io import read_volume
+    from uniseg_model.predictor import Options, Predictor, Session, load_model
+    from uniseg_model.progress import Cancelled, Progress
+    from uniseg_model.segmentation import MergedMap, Segmentation, merge
+    from uniseg_model.tasks import Label, Task, TaskRegistry, builtin_tasks
+    from uniseg_model.volume import Volume
+
+_HOME = {
+    "UniSegError": "errors",
+    "read_volume": "io",
+    "Options": "predictor",
+    "Predictor": "predictor",
+    "Session": "predictor",
+    "load_model": "predictor",
+    "Cancelled": "progress",
+    "Progress": "progress",
+    "MergedMap": "segmentation",
+    "Segmentation": "segmentation",
+    "merge": "segmentation",
+    "Label": "tasks",
+    "Task": "tasks",
+    "TaskRegistry": "tasks",
+    "builtin_tasks": "tasks",
+    "Volume": "volume",
+}
+__all__ = [
+    "Cancelled",
+    "Label",
+    "MergedMap",
+    "Options",
+    "Predictor",
+    "Progress",
+    "Segmentation",
+    "Session",
+    "Task",
+    "TaskRegistry",
+    "UniSegError",
+    "Volume",
+    "builtin_tasks",
+    "load_model",
+    "merge",
+    "read_volume",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'uniseg_model' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"uniseg_model.{_HOME[name]}"), name)

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Progress:
-    """Where the work stands: ``done`` of ``total`` units of ``stage`` (``total`` 0: not known)."""
+    """Where the work stands: ``done`` of ``total`` units of ``stage``, parts of a unit included (``total`` 0: not known)."""
 
     stage: str
-    done: int = 0
+    done: float = 0
     total: int = 0
 
 

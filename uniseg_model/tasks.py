@@ -69,7 +69,9 @@ class Task:
             if not _COLOR.fullmatch(label.color):
                 raise TaskError(f"the colour {label.color!r} of {label.name!r} in task {self.key!r} must look like #E69F00")
         if len(self.spacing_mm) != 3 or not all(0 < s < 100 for s in self.spacing_mm):
-            raise TaskError(f"spacing_mm of task {self.key!r} must be three numbers between 0 and 100 mm, it is {self.spacing_mm}")
+            raise TaskError(
+                f"spacing_mm of task {self.key!r} must be three numbers between 0 and 100 mm, it is {self.spacing_mm}"
+            )
         if len(self.intensity) != len(self.modalities) or not set(self.intensity) <= set(INTENSITY_RULES):
             raise TaskError(f"task {self.key!r} has {len(self.modalities)} channels and needs as many intensity rules "
                             f"out of {', '.join(INTENSITY_RULES)}; it has {list(self.intensity)}")  # fmt: skip

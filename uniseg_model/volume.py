@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from uniseg_model.errors import GeometryError
+from uniseg_model.errors import GeometryError, IntensityError
 
 Triple = tuple[float, float, float]
 Shape = tuple[int, int, int]
@@ -39,31 +39,33 @@ class Source:
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """An image (C, Z, Y, X) float32 with its affine.
+    """An image (C, Z, Y, X) float32 with its affine, checked when made: what holds a Volume can be segmented.
 
-    array: NaN may occur (it becomes 0 when a task prepares the volume); infinite values are refused by the readers.
+    array: NaN may occur; it is warned of, and becomes 0 when a task prepares the volume.
     affine: (4, 4) float64, ``(z, y, x, 1)`` to RAS+ mm.
-    spacing_mm: along Z, Y, X. Left out, it is the length of the affine's columns. A reader passes the header's own
+    spacing_mm: along Z, Y, X. Left out (0), it is the length of the affine's columns. A reader passes the header's own
         numbers where they agree with the affine, because the ties of the separate-z rule need them exact.
     warnings: what a person should know about the file; shown, and kept in the run record.
 
     Raises:
         GeometryError: not four axes, an axis shorter than 2, a singular affine, or a spacing that contradicts it.
+        IntensityError: every voxel is 0, none is a number, or some are infinite.
     """
 
     array: np.ndarray = field(repr=False)
     affine: np.ndarray = field(repr=False)
     source: Source = Source()
-    spacing_mm: Triple = ()  # type: ignore[assignment]  # filled below
+    spacing_mm: Triple = (0.0, 0.0, 0.0)
     warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_axes(self.array.shape)
         lengths = voxel_lengths(self.affine)
-        spacing = tuple(float(s) for s in (self.spacing_mm or lengths))
-        if len(spacing) != 3 or not np.allclose(spacing, lengths, rtol=1e-3):
+        spacing = self.spacing_mm if any(self.spacing_mm) else lengths
+        if not np.allclose(spacing, lengths, rtol=1e-3):
             raise GeometryError(f"the spacing {spacing} mm contradicts the affine, whose columns are {lengths} mm long")
         object.__setattr__(self, "spacing_mm", spacing)
+        object.__setattr__(self, "warnings", (*self.warnings, *_check_intensities(self.array)))
 
     @property
     def n_channels(self) -> int:
@@ -108,6 +110,24 @@ def _check_axes(shape: tuple[int, ...]) -> None:
         )
 
 
+def _check_intensities(array: np.ndarray) -> list[str]:
+    """Warnings about the voxel values, slice by slice so that no temporary of the image's size is made."""
+    slices = [array[c, z] for c in range(array.shape[0]) for z in range(array.shape[1])]
+    if n_infinite := sum(int(np.isinf(s).sum()) for s in slices):
+        raise IntensityError(
+            f"{n_infinite} of {array.size} voxels are infinite, every voxel must be a number",
+            hint="Write the image again without division by zero or overflow, or replace those voxels.",
+        )
+    n_nan = sum(int(np.isnan(s).sum()) for s in slices)
+    if n_nan == array.size:
+        raise IntensityError("every voxel is NaN, so there is nothing to segment", hint="Export the image again.")
+    if not any(s.any() for s in slices):
+        raise IntensityError(
+            "every voxel is 0, so there is nothing to segment", hint="Is this the image, or an empty label file?"
+        )
+    return [f"{n_nan} of {array.size} voxels are NaN and are taken as 0"] if n_nan else []
+
+
 def voxel_lengths(affine: np.ndarray) -> Triple:
     """Lengths in mm of the steps along Z, Y and X.
 
@@ -115,7 +135,9 @@ def voxel_lengths(affine: np.ndarray) -> Triple:
         GeometryError: the affine is not 4 x 4, not finite or singular.
     """
     if affine.shape != (4, 4) or not np.isfinite(affine).all():
-        raise GeometryError(f"the affine must be 4 x 4 finite numbers, it is {np.array2string(np.asarray(affine), separator=', ')}")
+        raise GeometryError(
+            f"the affine must be 4 x 4 finite numbers, it is {np.array2string(np.asarray(affine), separator=', ')}"
+        )
     z, y, x = np.linalg.norm(affine[:3, :3], axis=0)
     volume = abs(np.linalg.det(affine[:3, :3]))
     if volume <= 1e-6 * z * y * x or volume == 0:

@@ -1,0 +1,210 @@
+"""One self-describing file: weights, network, tasks in prompt order, where they come from, under which licence.
+
+The format is safetensors, which cannot run code, with one JSON document in its metadata under ``uniseg``. The SHA-256
+is taken over names, types, shapes and bytes of the weights, so it names the weights and not the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from uniseg_model.errors import OutputError, UniSegError, WeightsError
+from uniseg_model.network.config import NetworkConfig
+from uniseg_model.network.uniseg import UniSegNet
+from uniseg_model.tasks import Task, TaskRegistry, builtin_tasks
+
+FORMAT = 1
+KINDS = {
+    "official": "imported from the UniSeg authors' checkpoint",
+    "trained": "trained with this program",
+    "demo": "demo weights, trained on synthetic phantoms only",
+    "untrained": "UNTRAINED random weights: the labels mean nothing",
+}
+
+
+@dataclass(frozen=True)
+class About:
+    """Where weights come from. ``kind`` is one of ``KINDS``; ``history`` holds plain facts for a curious reader."""
+
+    name: str
+    kind: str
+    licence: str
+    history: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """Weights that know what they are.
+
+    tasks: in prompt order: the place of a task is the only index there is.
+    weights: by the names of :class:`UniSegNet`'s state.
+
+    Raises:
+        WeightsError: the number of tasks or their classes do not fit the network.
+    """
+
+    config: NetworkConfig
+    tasks: TaskRegistry
+    weights: Mapping[str, Tensor] = field(repr=False)
+    about: About
+
+    def __post_init__(self) -> None:
+        if len(self.tasks) != self.config.n_tasks:
+            raise WeightsError(
+                f"the network has prompts for {self.config.n_tasks} tasks, the checkpoint names {len(self.tasks)}"
+            )
+        for task in self.tasks.values():
+            if task.n_classes > self.config.n_classes:
+                raise WeightsError(
+                    f"task {task.key!r} has {task.n_classes} classes, the network's head gives {self.config.n_classes}"
+                )
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the weights, 64 hexadecimal digits."""
+        digest = hashlib.sha256()
+        for name in sorted(self.weights):
+            tensor = self.weights[name].detach().cpu().contiguous()
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+        return digest.hexdigest()
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of learned numbers."""
+        return sum(tensor.numel() for tensor in self.weights.values())
+
+    def place(self, task: Task) -> int:
+        """The task's channel in the universal prompt.
+
+        Raises:
+            TaskError: these weights were not trained on it.
+        """
+        return list(self.tasks).index(self.tasks[task.key].key)
+
+    def network(self) -> UniSegNet:
+        """The network with these weights, float32, in evaluation mode.
+
+        Raises:
+            WeightsError: names or shapes of the weights do not fit the configuration.
+        """
+        check_state(self.config, self.weights)
+        with torch.device("meta"):
+            net = UniSegNet(self.config)
+        net.load_state_dict({name: tensor.float() for name, tensor in self.weights.items()}, assign=True)
+        return net.eval().requires_grad_(False)
+
+    def save(self, path: Path) -> None:
+        """Write the file, whole or not at all.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        facts = {
+            "format": FORMAT,
+            "network": self.config.to_dict(),
+            "tasks": [task.to_dict() for task in self.tasks.values()],
+            "about": {**vars(self.about), "history": dict(self.about.history)},
+            "sha256": self.sha256,
+        }
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            save_file(
+                {name: t.detach().cpu().contiguous() for name, t in self.weights.items()},
+                temporary,
+                {"uniseg": json.dumps(facts)},
+            )
+            os.replace(temporary, path)
+        except (OSError, SafetensorError) as exc:
+            raise OutputError(
+                f"{path} cannot be written: {exc}", hint="Choose a folder with space and write permission."
+            ) from exc
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def load_checkpoint(path: Path, *, verify: bool = False) -> Checkpoint:
+    """The checkpoint in a file.
+
+    verify: also compare the SHA-256 of the weights with the one written beside them (reads every byte).
+
+    Raises:
+        WeightsError: missing, truncated, foreign, written by a newer version, or damaged.
+    """
+    facts, weights = _read(path)
+    if facts.get("format") != FORMAT:
+        raise WeightsError(
+            f"{path.name} has format {facts.get('format')}, this version reads format {FORMAT}", hint="Update UniSeg App."
+        )
+    try:
+        tasks = TaskRegistry(Task.from_dict(task) for task in facts["tasks"])
+        checkpoint = Checkpoint(NetworkConfig.from_dict(facts["network"]), tasks, weights, About(**facts["about"]))
+        written = facts["sha256"]
+    except (KeyError, TypeError, UniSegError) as exc:
+        raise WeightsError(f"{path.name} describes itself wrongly: {exc}") from exc
+    check_state(checkpoint.config, weights)
+    if verify and checkpoint.sha256 != written:
+        raise WeightsError(f"{path.name} is damaged: its weights have SHA-256 {checkpoint.sha256}, written was {written}")
+    return checkpoint
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    if not path.is_file():
+        raise WeightsError(
+            f"there is no weights file {path}", hint="Import the authors' checkpoint with `uniseg weights import`."
+        )
+    if zipfile.is_zipfile(path):
+        raise WeightsError(
+            f"{path.name} is a torch file, not a UniSeg checkpoint",
+            hint=f"Import it first: uniseg weights import {path.name} -o uniseg.safetensors",
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts = json.loads((file.metadata() or {}).get("uniseg", "null"))
+            weights = {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, OSError, ValueError) as exc:
+        raise WeightsError(
+            f"{path.name} is truncated or not a safetensors file: {exc}", hint="Copy or import it again."
+        ) from exc
+    if not isinstance(facts, dict):
+        raise WeightsError(f"{path.name} is a safetensors file of another program: it does not describe a UniSeg network")
+    return facts, weights
+
+
+def check_state(config: NetworkConfig, weights: Mapping[str, Tensor]) -> None:
+    """Compare names and shapes with what the configuration asks for.
+
+    Raises:
+        WeightsError: naming the first that is missing, superfluous or of another shape.
+    """
+    with torch.device("meta"):
+        expected = {name: tuple(tensor.shape) for name, tensor in UniSegNet(config).state_dict().items()}
+    for name, shape in expected.items():
+        if name not in weights:
+            raise WeightsError(f"the weights lack {name!r}: they belong to another network")
+        if tuple(weights[name].shape) != shape:
+            raise WeightsError(f"{name!r} has shape {tuple(weights[name].shape)}, the network needs {shape}")
+    if surplus := sorted(set(weights) - set(expected)):
+        raise WeightsError(f"the weights hold {surplus[0]!r}, which this network does not have")
+
+
+def untrained(config: NetworkConfig, seed: int = 0) -> Checkpoint:
+    """Freshly initialised weights for the eleven tasks: they segment nothing, and their ``about`` says so."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = UniSegNet(config)
+    about = About("untrained", "untrained", "Apache-2.0", {"seed": seed})
+    return Checkpoint(config, builtin_tasks(), net.state_dict(), about)

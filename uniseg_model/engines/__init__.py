@@ -1,0 +1,36 @@
+"""How a batch of windows is computed. An engine knows the network and the device, and nothing of images or files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from uniseg_model.volume import Shape
+
+if TYPE_CHECKING:
+    import torch
+
+Tick = Callable[[float], None]
+
+
+class Engine(Protocol):
+    """What the sliding window needs of an engine.
+
+    window: voxels along z, y, x. device: where the answers lie. name: for the run record.
+    """
+
+    window: Shape
+    device: torch.device
+    name: str
+
+    def best_batch(self) -> int:
+        """How many windows to try at once."""
+        ...
+
+    def run(self, windows: torch.Tensor, places: Sequence[int], *, mirror: bool, tick: Tick) -> list[torch.Tensor]:
+        """Class probabilities (B, K, Z, Y, X) float32 of windows (B, C, Z, Y, X), one tensor for each task.
+
+        places: the tasks' places in the universal prompt. mirror: mean over the eight flips.
+        tick: called with the share done, in (0, 1], after each decoding; what it raises ends the run.
+        """
+        ...

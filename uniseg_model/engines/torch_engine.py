@@ -1,0 +1,105 @@
+"""The reference engine: the network as it is, in torch, on a CPU or a CUDA GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from uniseg_model.engines import Tick
+from uniseg_model.errors import DeviceError, OptionError
+from uniseg_model.network.uniseg import UniSegNet, pick
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+_FLIPS = [
+    tuple(axis for axis, flip in zip((4, 3, 2), flips, strict=True) if flip) for flips in product((False, True), repeat=3)
+]
+_MOST_WINDOWS = 8  # at once: beyond it a GPU is full anyway
+_LIVE_MAPS = 10  # full-resolution feature maps alive at the decoder's end, counted generously
+
+
+class TorchEngine:
+    """One network on one device.
+
+    device: ``auto`` (CUDA if there is one), ``cpu``, ``cuda`` or ``cuda:N``.
+    precision: ``auto`` (float16 on CUDA, float32 on CPU) or a name of ``PRECISIONS``; softmax and sums are always float32.
+
+    Raises:
+        DeviceError: no such device here.
+        OptionError: unknown precision, or float16 on a CPU.
+    """
+
+    def __init__(self, net: UniSegNet, device: str = "auto", precision: str = "auto") -> None:
+        self.device = find_device(device)
+        self.precision = _find_precision(precision, self.device)
+        self.name = "torch"
+        self.window = net.config.window
+        self._net = net.to(self.device)
+
+    def best_batch(self) -> int:
+        """1 on a CPU; on a GPU as many as half of the free memory is likely to hold."""
+        if self.device.type != "cuda":
+            return 1
+        free, _ = torch.cuda.mem_get_info(self.device)
+        voxels = self.window[0] * self.window[1] * self.window[2]
+        window_bytes = _LIVE_MAPS * self._net.config.features[0] * voxels * PRECISIONS[self.precision].itemsize
+        return max(1, min(_MOST_WINDOWS, free // 2 // window_bytes))
+
+    def run(self, windows: Tensor, places: Sequence[int], *, mirror: bool, tick: Tick) -> list[Tensor]:
+        """See :meth:`Engine.run`."""
+        flips = _FLIPS if mirror else _FLIPS[:1]
+        n_decodings = len(flips) * len(places)
+        means: list[Tensor] = []
+        with torch.inference_mode(), self._autocast():
+            windows = windows.to(self.device)
+            for i, axes in enumerate(flips):
+                features = self._net.encode(windows.flip(axes))
+                prompts = self._net.prompts(features)
+                for j, place in enumerate(places):
+                    chosen = torch.full((len(windows),), place, device=self.device)
+                    logits = self._net.decode(features, pick(prompts, chosen))
+                    share = logits.float().softmax(dim=1).flip(axes) / len(flips)
+                    if i == 0:
+                        means.append(share)
+                    else:
+                        means[j] += share
+                    tick((i * len(places) + j + 1) / n_decodings)
+        return means
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        dtype = PRECISIONS[self.precision]
+        return nullcontext() if dtype is torch.float32 else torch.autocast(self.device.type, dtype)
+
+
+def find_device(name: str) -> torch.device:
+    """The device of that name; ``auto`` is CUDA if there is one.
+
+    Raises:
+        DeviceError: no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cpu":
+        return torch.device("cpu")
+    n_gpus = torch.cuda.device_count()
+    number = name.removeprefix("cuda").removeprefix(":") or "0"
+    if not name.startswith("cuda") or not number.isdigit():
+        raise DeviceError(f"the device must be auto, cpu, cuda or cuda:N, not {name!r}")
+    if int(number) >= n_gpus:
+        raise DeviceError(f"the device {name!r} is not here: torch {torch.__version__} sees {n_gpus} CUDA GPUs",
+                          hint="Use --device cpu, or install a CUDA build of torch and the GPU's driver.")  # fmt: skip
+    return torch.device("cuda", int(number))
+
+
+def _find_precision(name: str, device: torch.device) -> str:
+    if name == "auto":
+        return "float16" if device.type == "cuda" else "float32"
+    if name not in PRECISIONS:
+        raise OptionError(f"the precision must be auto, {', '.join(PRECISIONS)}, not {name!r}")
+    if name == "float16" and device.type == "cpu":
+        raise OptionError("float16 needs a GPU, the device is cpu", hint="Use float32 or bfloat16.")
+    return name

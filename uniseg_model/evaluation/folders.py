@@ -1,0 +1,241 @@
+"""One folder of label maps against another.
+
+Cases pair by name. In either folder a case is ``CASE.nii.gz`` or ``CASE.nii``, or a folder ``CASE`` that holds the task's
+file, ``CASE/liver.nii.gz`` for the task ``liver``, as segmenting several tasks writes it. All other files are ignored.
+
+A case that cannot be compared (another grid, a label the task does not have, a damaged file) never ends the evaluation
+and never vanishes from it: it is listed with its reason, as are predictions that are missing or have no reference.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from uniseg_model.errors import FileFormatError, GeometryError, ImageError
+from uniseg_model.evaluation.metrics import DEFINITIONS, check_tolerance, dice, hd95_mm, surface_dice
+from uniseg_model.io import NIFTI_SUFFIXES, read_labels
+from uniseg_model.progress import Progress, ProgressHook, ignore_progress
+from uniseg_model.tasks import Task
+from uniseg_model.volume import corner_distance_mm, voxel_lengths
+
+_SAME_PLACE = 0.05  # two grids are one when their corners lie within this share of the smallest voxel length
+
+
+@dataclass(frozen=True)
+class StructureScores:
+    """How well one structure of one case was found; :data:`DEFINITIONS` says what the metrics mean.
+
+    NaN and infinite values come from empty masks, and the two volumes tell which mask was empty.
+    """
+
+    dice: float
+    hd95_mm: float
+    surface_dice: float
+    reference_ml: float
+    prediction_ml: float
+
+
+@dataclass(frozen=True)
+class CaseScores:
+    """The scores of one case by structure, in the task's order."""
+
+    case: str
+    structures: Mapping[str, StructureScores]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean and median of the finite values, NaN when there are none, and how many values were of which kind."""
+
+    mean: float
+    median: float
+    n_finite: int
+    n_nan: int
+    n_infinite: int
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Spread:
+        """The spread of any values, none included."""
+        values = list(values)
+        finite = [value for value in values if math.isfinite(value)]
+        mean, median = (statistics.fmean(finite), statistics.median(finite)) if finite else (math.nan, math.nan)
+        n_nan = sum(map(math.isnan, values))
+        return cls(mean, median, len(finite), n_nan, len(values) - len(finite) - n_nan)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What comparing two folders brought.
+
+    cases: the cases that were compared, by name.
+    missing: references without a prediction. surplus: predictions without a reference.
+    failed: the reason for each pair that could not be compared.
+    definitions: of each metric; ``tolerance_mm`` belongs to ``surface_dice``.
+    """
+
+    task: Task
+    tolerance_mm: float
+    cases: tuple[CaseScores, ...]
+    missing: tuple[str, ...]
+    surplus: tuple[str, ...]
+    failed: Mapping[str, str]
+    definitions: Mapping[str, str] = field(default_factory=lambda: DEFINITIONS)
+
+    @property
+    def is_complete(self) -> bool:
+        """Every reference was compared with a prediction."""
+        return not self.missing and not self.failed
+
+    def summary(self) -> dict[str, dict[str, Spread]]:
+        """For each structure and metric the spread over the compared cases.
+
+        Missing and failed cases are in no mean. A structure that was missed altogether, or found where there is none, has
+        an infinite ``hd95_mm``, which no mean can hold: ``n_infinite`` counts these cases, so read it beside the mean.
+        ``n_nan`` counts the cases where the structure is absent and nothing was found, each a 1 in the mean of ``dice``.
+        """
+        return {
+            label.name: {
+                metric: Spread.of(getattr(case.structures[label.name], metric) for case in self.cases)
+                for metric in self.definitions
+            }
+            for label in self.task.labels
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON. What is NaN or infinite here is None there, and the summary counts each kind."""
+        facts = {
+            "task": self.task.key,
+            "tolerance_mm": self.tolerance_mm,
+            "definitions": self.definitions,
+            "summary": self.summary(),
+            "cases": self.cases,
+            "missing": self.missing,
+            "surplus": self.surplus,
+            "failed": self.failed,
+        }
+        return {name: _plain(value) for name, value in facts.items()}
+
+
+def evaluate_folders(
+    predictions: Path,
+    references: Path,
+    task: Task,
+    *,
+    tolerance_mm: float = 2.0,
+    progress: ProgressHook = ignore_progress,
+) -> Evaluation:
+    """The label maps of one folder compared with those of another, for one task.
+
+    progress: one unit is one case.
+
+    Raises:
+        FileFormatError: a folder is missing, or no prediction has the name of a reference.
+        OptionError: the tolerance is negative or not finite.
+        MissingPackageError: MONAI is not installed.
+    """
+    check_tolerance(tolerance_mm)
+    found, wanted = _find_cases(predictions, task.key), _find_cases(references, task.key)
+    paired = sorted(found.keys() & wanted.keys())
+    if not paired:
+        raise _nothing_to_compare(predictions, found, references, wanted)
+    cases: list[CaseScores] = []
+    failed: dict[str, str] = {}
+    for done, case in enumerate(paired):
+        progress(Progress("evaluate", done, len(paired)))
+        try:
+            cases.append(CaseScores(case, _score(_only(found[case]), _only(wanted[case]), task, tolerance_mm)))
+        except ImageError as exc:
+            failed[case] = str(exc)
+    progress(Progress("evaluate", len(paired), len(paired)))
+    missing, surplus = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
+    return Evaluation(task, tolerance_mm, tuple(cases), tuple(missing), tuple(surplus), failed)
+
+
+def _score(prediction: Path, reference: Path, task: Task, tolerance_mm: float) -> dict[str, StructureScores]:
+    (found, found_affine), (wanted, affine) = read_labels(prediction), read_labels(reference)
+    _check_grids(found, found_affine, wanted, affine)
+    for labels, path in ((found, prediction), (wanted, reference)):
+        _check_declared(labels, path, task)
+    spacing_mm, voxel_ml = voxel_lengths(affine), abs(float(np.linalg.det(affine[:3, :3]))) / 1000.0
+    scores = {}
+    for value, label in enumerate(task.labels, start=1):
+        a, b = found == value, wanted == value
+        scores[label.name] = StructureScores(
+            dice=dice(a, b),
+            hd95_mm=hd95_mm(a, b, spacing_mm),
+            surface_dice=surface_dice(a, b, spacing_mm, tolerance_mm),
+            reference_ml=np.count_nonzero(b) * voxel_ml,
+            prediction_ml=np.count_nonzero(a) * voxel_ml,
+        )
+    return scores
+
+
+def _check_grids(found: np.ndarray, found_affine: np.ndarray, wanted: np.ndarray, affine: np.ndarray) -> None:
+    if found.shape != wanted.shape:
+        raise GeometryError(f"the prediction's grid (z, y, x) is {found.shape}, the reference's is {wanted.shape}")
+    z, y, x = wanted.shape
+    apart_mm, allowed_mm = corner_distance_mm(found_affine, affine, (z, y, x)), _SAME_PLACE * min(voxel_lengths(affine))
+    if apart_mm > allowed_mm:
+        raise GeometryError(f"the prediction lies elsewhere: its corners are up to {apart_mm:.3g} mm from the reference's, "
+                            f"and {allowed_mm:.3g} mm are allowed ({_SAME_PLACE:.0%} of the smallest voxel length)")  # fmt: skip
+
+
+def _check_declared(labels: np.ndarray, path: Path, task: Task) -> None:
+    strange = sorted({int(value) for value in np.unique(labels)} - set(range(task.n_classes)))
+    if strange:
+        known = ", ".join(f"{value} {label.name}" for value, label in enumerate(task.labels, start=1))
+        raise FileFormatError(f"{path.name} holds the label {strange[0]}, and task {task.key!r} has only 0 background, {known}")
+
+
+def _find_cases(folder: Path, task_key: str) -> dict[str, list[Path]]:
+    if not folder.is_dir():
+        raise FileFormatError(f"there is no folder {folder}", hint="Give two folders of label maps, predictions first.")
+    files: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        inside = [path / f"{task_key}{suffix}" for suffix in NIFTI_SUFFIXES]
+        case, candidates = (path.name, inside) if path.is_dir() else (_case_name(path), [path])
+        if case and (held := [candidate for candidate in candidates if candidate.is_file()]):
+            files.setdefault(case, []).extend(held)
+    return files
+
+
+def _case_name(path: Path) -> str:
+    """``CASE`` of ``CASE.nii.gz``; empty for hidden files and for what is no NIfTI file."""
+    suffix = next((suffix for suffix in NIFTI_SUFFIXES if path.name.lower().endswith(suffix)), "")
+    return path.name[: -len(suffix)] if suffix and not path.name.startswith(".") else ""
+
+
+def _only(paths: list[Path]) -> Path:
+    if len(paths) > 1:
+        names = " and ".join(str(path) for path in paths)
+        raise FileFormatError(f"a case has one label map in a folder, here are {names}", hint="Remove all but one.")
+    return paths[0]
+
+
+def _nothing_to_compare(predictions: Path, found: Iterable[str], references: Path, wanted: Iterable[str]) -> FileFormatError:
+    return FileFormatError(
+        f"no label map in {predictions} ({_some(found)}) has the name of one in {references} ({_some(wanted)})",
+        hint="Name a prediction like its reference, CASE.nii.gz, or put it into a folder CASE under the task's key.",
+    )
+
+
+def _some(names: Iterable[str]) -> str:
+    names = sorted(names)
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") or "no label maps"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if is_dataclass(value):
+        value = vars(value)
+    if isinstance(value, Mapping):
+        return {name: _plain(entry) for name, entry in value.items()}
+    return [_plain(entry) for entry in value] if isinstance(value, tuple) else value

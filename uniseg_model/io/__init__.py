@@ -1,0 +1,83 @@
+"""Files to volumes and labels to files: the only place that knows another axis order than (Z, Y, X).
+
+``read_volume`` takes what a person has: a NIfTI file, several of them as channels, or a folder of DICOM slices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+
+from uniseg_model.errors import FileFormatError, GeometryError
+from uniseg_model.io import nifti
+from uniseg_model.io.nifti import NIFTI_SUFFIXES, read_labels, write_labels
+from uniseg_model.volume import Source, Volume, corner_distance_mm
+
+__all__ = ["NIFTI_SUFFIXES", "read_labels", "read_volume", "write_labels"]
+
+_GRID_TOLERANCE = 0.05  # channels may be apart by this share of the smallest voxel edge: header rounding, not anatomy
+
+
+def read_volume(paths: str | PathLike[str] | Sequence[str | PathLike[str]], *, series: str | None = None) -> Volume:
+    """The image in a file, in a DICOM folder, or in several of them with one channel each, in that order.
+
+    series: which DICOM series to take where a folder holds several: its number, its UID or an end of the UID.
+
+    Raises:
+        FileFormatError: something is missing, truncated or of another format; or several series and none chosen.
+        GeometryError: voxel size unknown, affine singular, slices uneven, or channels on different grids.
+        IntensityError: all zero, all NaN, or infinite values.
+    """
+    if isinstance(paths, str | PathLike):
+        paths = [paths]
+    if not paths:
+        raise FileFormatError("no image was given")
+    volumes = [_read_one(Path(path), series) for path in paths]
+    return volumes[0] if len(volumes) == 1 else _stack_channels(volumes)
+
+
+def _read_one(path: Path, series: str | None) -> Volume:
+    if path.is_dir():
+        from uniseg_model.io.dicom import read_dicom
+
+        return read_dicom(path, series)
+    if not path.exists():
+        raise FileFormatError(f"there is no file or folder {path}")
+    if path.name.lower().endswith(NIFTI_SUFFIXES):
+        return nifti.read_nifti(path)
+    raise FileFormatError(
+        f"{path.name} is neither a NIfTI file (.nii, .nii.gz) nor a folder",
+        hint="Give a NIfTI file, or the folder with all slices of a DICOM series.",
+    )
+
+
+def _stack_channels(volumes: list[Volume]) -> Volume:
+    """One volume of all channels, on the first one's grid; the others must lie on it."""
+    first = volumes[0]
+    for number, other in enumerate(volumes[1:], start=2):
+        _check_same_grid(first, other, number)
+    source = Source(
+        paths=tuple(path for v in volumes for path in v.source.paths),
+        format=first.source.format,
+        modality=first.source.modality,
+        header=first.source.header,
+    )
+    array = np.concatenate([v.array for v in volumes])
+    warnings = tuple(dict.fromkeys(w for v in volumes for w in v.warnings if "NaN" not in w))  # NaN is counted anew
+    return Volume(array, first.affine, source, first.spacing_mm, warnings)
+
+
+def _check_same_grid(first: Volume, other: Volume, number: int) -> None:
+    hint = "Resample the images onto one grid first."
+    if other.shape != first.shape:
+        raise GeometryError(
+            f"image {number} has {other.shape} voxels (z, y, x), image 1 has {first.shape}: channels need one grid", hint=hint
+        )
+    apart_mm = corner_distance_mm(first.affine, other.affine, first.shape)
+    if apart_mm > _GRID_TOLERANCE * min(first.spacing_mm):
+        raise GeometryError(
+            f"image {number} lies {apart_mm:.3g} mm away from image 1 (affines differ): channels need one grid", hint=hint
+        )

@@ -1,0 +1,223 @@
+"""NIfTI files: read with suspicion, written on the input's own grid.
+
+Decisions:
+
+- Where sform and qform disagree, the sform counts (as in nibabel and most viewers) and a warning is kept.
+- A zero or non-finite ``pixdim`` is refused even beside a good sform: nibabel would silently read it as 1 mm.
+- Units of metres and micrometres are converted, unknown units are taken as mm (which is what such files hold).
+- A header is compared with the size of its file before anything is allocated: deflate packs at most 1032 to 1.
+- Labels carry the input's sform, qform and codes bit for bit.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import zlib
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+
+from uniseg_model.errors import FileFormatError, GeometryError, OutputError
+from uniseg_model.volume import Source, Volume, corner_distance_mm, trusted_spacing, voxel_lengths
+
+NIFTI_SUFFIXES = (".nii", ".nii.gz")
+
+_HEADERS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
+_DEFLATE_LIMIT = 1032  # the most that one byte of a gzip file can unpack to
+_DAMAGED = (OSError, EOFError, ValueError, zlib.error, ImageFileError, HeaderDataError)
+_MM_PER_UNIT = {"meter": 1000.0, "micron": 0.001}
+_ZYX = [2, 1, 0, 3]  # columns of an affine for (x, y, z, 1) in the order of ours
+
+
+def read_nifti(path: Path) -> Volume:
+    """The image of a ``.nii`` or ``.nii.gz`` file; a fourth axis becomes the channels.
+
+    Raises:
+        FileFormatError: not NIfTI, truncated, or a header that claims more than the file can hold.
+        GeometryError: fewer than three axes, voxel size unknown, affine singular.
+        IntensityError: all zero, all NaN, or infinite values.
+    """
+    image = _open(path)
+    affine, warnings = _affine(image.header, path)
+    scale = _mm_per_unit(image.header)
+    x, y, z = (abs(float(zoom)) * scale for zoom in image.header.get_zooms()[:3])
+    source = Source(paths=(str(path),), format="nifti", header=image.header.copy())
+    return Volume(_voxels(image, path), affine, source, trusted_spacing((z, y, x), affine), warnings)
+
+
+def read_labels(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Label values (Z, Y, X) as stored, and the affine ``(z, y, x, 1)`` to RAS+ mm. An empty map is a valid answer.
+
+    Raises:
+        FileFormatError: not NIfTI, truncated, values that are not whole numbers, or several channels.
+        GeometryError: voxel size unknown or affine singular.
+    """
+    image = _open(path)
+    affine, _ = _affine(image.header, path)
+    values = _voxels(image, path)
+    if len(values) != 1:
+        raise FileFormatError(f"{path.name} has {len(values)} channels, a label map has one")
+    if not np.array_equal(values, np.rint(values)) or np.isinf(values).any():  # NaN is not equal to itself
+        raise FileFormatError(f"{path.name} holds values that are not whole numbers, a label map has only those")
+    return values[0].astype(np.int32), affine
+
+
+def write_labels(path: Path, labels: np.ndarray, volume: Volume) -> None:
+    """Write labels (Z, Y, X) of an unsigned type on the grid of ``volume``: its affine and, if it was NIfTI, its sform and qform codes.
+
+    The file appears whole or not at all.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    suffix = next((s for s in (".nii.gz", ".nii") if path.name.endswith(s)), None)
+    if suffix is None:
+        raise OutputError(f"labels are written as .nii or .nii.gz, not as {path.name}")
+    temporary = path.with_name(f".{path.name.removesuffix(suffix)}.{os.getpid()}{suffix}")
+    try:
+        nib.save(_label_image(labels, volume), temporary)
+        os.replace(temporary, path)
+    except OSError as exc:
+        raise OutputError(f"{path} cannot be written: {exc}", hint="Choose a folder with space and write permission.") from exc
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _label_image(labels: np.ndarray, volume: Volume) -> Any:
+    header = volume.source.header
+    if not isinstance(header, nib.Nifti1Header):  # Nifti2Header is one, too
+        image = nib.Nifti1Image(labels.T, volume.affine[:, _ZYX])  # the permutation is its own inverse
+        image.header.set_xyzt_units("mm")
+        image.header.set_sform(image.affine, code="scanner")
+        image.header.set_qform(image.affine, code="scanner", strip_shears=True)
+    else:
+        header = header.copy()
+        header.set_data_dtype(labels.dtype)
+        header.set_data_shape(labels.T.shape)
+        header["pixdim"][4:] = 0
+        header.extensions.clear()
+        header["scl_slope"], header["scl_inter"], header["cal_min"], header["cal_max"] = 1, 0, 0, 0
+        image_class = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
+        image = image_class(labels.T, None, header)  # no affine given: the header's own codes and numbers stay
+    image.header.set_intent("label", name="UniSeg labels")
+    image.header["descrip"] = b"UniSeg App: research use only"
+    return image
+
+
+def _open(path: Path) -> Any:
+    """The image behind a header that has been looked at, without its voxels."""
+    raw = _raw_header(path)
+    _check_claims(raw, path)
+    try:
+        return nib.load(path, mmap=False)
+    except _DAMAGED as exc:
+        raise FileFormatError(f"{path.name} is not a readable NIfTI file: {exc}") from exc
+
+
+def _raw_header(path: Path) -> Any:
+    """The header as it stands in the file, before nibabel mends it."""
+    zipped = path.name.lower().endswith(".gz")
+    try:
+        with gzip.open(path) if zipped else path.open("rb") as file:
+            start = file.read(540)
+    except IsADirectoryError as exc:
+        raise FileFormatError(f"{path.name} is a folder, not a NIfTI file") from exc
+    except FileNotFoundError as exc:
+        raise FileFormatError(f"there is no file {path}") from exc
+    except _DAMAGED as exc:
+        raise FileFormatError(
+            f"{path.name} cannot be read as {'gzip' if zipped else 'a file'}: {exc}", hint=_hint(path)
+        ) from exc
+    for order in ("little", "big"):
+        size = int.from_bytes(start[:4], order)
+        if size in _HEADERS and len(start) >= size:
+            return _HEADERS[size](start[:size], endianness="<" if order == "little" else ">", check=False)
+    raise FileFormatError(f"{path.name} is not NIfTI: it does not begin with a NIfTI header", hint=_hint(path))
+
+
+def _hint(path: Path) -> str:
+    return "The file may be cut off or renamed: copy or export it again." if path.stat().st_size else "The file is empty."
+
+
+def _check_claims(header: Any, path: Path) -> None:
+    """Refuse what the header says of axes, type, size or voxel size, before anything is allocated."""
+    n_axes = int(header["dim"][0])
+    shape = [int(n) for n in header["dim"][1 : 1 + max(n_axes, 0)]]
+    if not 1 <= n_axes <= 7 or min(shape) < 1:
+        raise FileFormatError(f"{path.name} has a damaged header: its dimensions are {header['dim'].tolist()}")
+    while len(shape) > 3 and shape[-1] == 1:
+        shape.pop()
+    if len(shape) < 3 or min(shape[:3]) < 2:
+        raise GeometryError(
+            f"{path.name} is a 2-D image of {' x '.join(map(str, shape))} voxels, a volume needs at least 2 along each of three axes",
+            hint="Give the whole stack of slices as one file.",
+        )
+    try:
+        dtype = header.get_data_dtype()
+    except HeaderDataError as exc:
+        raise FileFormatError(f"{path.name} has a damaged header: {exc}") from exc
+    if dtype.names or dtype.kind not in "iuf":
+        raise FileFormatError(f"{path.name} stores {dtype} voxels, an image must store whole or real numbers")
+    claimed = int(np.prod([int(n) for n in shape], dtype=object)) * dtype.itemsize
+    held = path.stat().st_size * (_DEFLATE_LIMIT if path.name.lower().endswith(".gz") else 1)
+    if claimed > held:
+        raise FileFormatError(
+            f"{path.name} claims {' x '.join(map(str, shape))} voxels ({claimed / 1e9:.3g} GB), its {path.stat().st_size} bytes cannot hold that",
+            hint="The file is cut off or its header is damaged: copy or export it again.",
+        )
+    zooms = header["pixdim"][1:4]
+    if not np.isfinite(zooms).all() or (zooms == 0).any():
+        raise GeometryError(
+            f"{path.name} gives its voxel size as {' x '.join(f'{z:g}' for z in zooms)} mm (x, y, z): the true size is unknown",
+            hint="Write the right voxel size into the header (pixdim), or convert the scan again from its DICOM files.",
+        )
+
+
+def _mm_per_unit(header: Any) -> float:
+    return _MM_PER_UNIT.get(header.get_xyzt_units()[0], 1.0)
+
+
+def _affine(header: Any, path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The affine ``(z, y, x, 1)`` to RAS+ mm, and what is odd about it."""
+    try:
+        affine = np.asarray(header.get_best_affine(), dtype=np.float64)
+        qform = header.get_qform(coded=True)[0]
+    except _DAMAGED as exc:
+        raise GeometryError(f"{path.name} has a damaged orientation: {exc}") from exc
+    warnings = []
+    if header["sform_code"] > 0 and qform is not None:
+        apart = corner_distance_mm(affine, qform, header.get_data_shape()[:3])
+        if apart > 0.5 * min(voxel_lengths(affine)):
+            warnings.append(
+                f"{path.name}: sform and qform disagree by up to {apart * _mm_per_unit(header):.3g} mm; the sform counts"
+            )
+    elif header["sform_code"] <= 0 and qform is None:
+        warnings.append(
+            f"{path.name} does not say how the patient lies (no sform, no qform): the file's axes are taken as L, A, S"
+        )
+    return np.diag([_mm_per_unit(header)] * 3 + [1.0]) @ affine[:, _ZYX], tuple(warnings)
+
+
+def _voxels(image: Any, path: Path) -> np.ndarray:
+    """All voxels as (C, Z, Y, X) float32, scaled in float64 one slice at a time so that memory stays low."""
+    try:
+        raw = np.asanyarray(image.dataobj.get_unscaled()).T  # (..., Z, Y, X)
+    except MemoryError as exc:
+        raise FileFormatError(f"{path.name} needs {np.prod(image.shape) * 4e-9:.3g} GB of memory, which is not free") from exc
+    except _DAMAGED as exc:
+        raise FileFormatError(f"{path.name} is truncated or damaged: {exc}", hint=_hint(path)) from exc
+    raw = raw.reshape(-1, *raw.shape[-3:])
+    slope, inter = float(image.dataobj.slope), float(image.dataobj.inter)
+    if (slope, inter) == (1.0, 0.0):
+        with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite, which Volume refuses by name
+            return np.ascontiguousarray(raw, dtype=np.float32)
+    array = np.empty(raw.shape, np.float32)
+    with np.errstate(over="ignore"):
+        for index in np.ndindex(raw.shape[:2]):
+            array[index] = raw[index].astype(np.float64) * slope + inter
+    return array

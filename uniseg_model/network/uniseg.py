@@ -1,0 +1,131 @@
+"""UniSeg (Ye et al., MICCAI 2023, arXiv:2304.03493): one U-Net for all tasks, told by a prompt which one is meant.
+
+    x ──encode──> skips, bottleneck ──prompts──> one task prompt per task ──decode(one of them)──> class logits
+
+``encode`` and ``prompts`` do not depend on the task, so several tasks share them. The task enters where the decoder
+begins: its prompt is one more channel of the bottleneck. One decoder and one head serve all tasks; only the first
+classes of the head, as many as the task has, mean anything.
+
+Letters: B batch, C input channels, F bottleneck features, T tasks, K classes; Z, Y, X window, z, y, x bottleneck.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from uniseg_model.errors import GeometryError
+from uniseg_model.network.blocks import SLOPE, Block, Stem
+from uniseg_model.network.config import NetworkConfig
+
+_FUSION_SHRINK = 4  # the fusion's hidden channels are a quarter of its input
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the encoder saw: skips from full resolution (B, F0, Z, Y, X) down, and the bottleneck (B, F, z, y, x)."""
+
+    skips: tuple[Tensor, ...]
+    bottleneck: Tensor
+
+
+class UniSegNet(nn.Module):
+    """The network. Its weights start as in the original: He normal, biases 0, prompt standard normal."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        features, strides = config.features, config.strides
+        first = nn.ModuleList([
+            Stem(config.stems, features[0], config.kernels[0]),
+            Block(features[0], features[0], config.kernels[0]),
+        ])
+        deeper = [_stage(*pair) for pair in zip(features, features[1:], config.kernels[1:], strides, strict=False)]
+        self.encoder = nn.ModuleList([first, *deeper])
+        self.universal_prompt = nn.Parameter(torch.randn(1, config.n_tasks, *config.prompt_shape))
+        fused = features[-1] + config.n_tasks
+        hidden = fused // _FUSION_SHRINK
+        self.fusion = nn.ModuleList([Block(fused, hidden), Block(hidden, hidden), Block(hidden, config.n_tasks)])
+        below = [features[-1] + 1, *reversed(features[1:-1])]  # + 1: the task prompt
+        beside = list(reversed(features[:-1]))
+        steps = list(reversed(strides))
+        self.upsample = nn.ModuleList(
+            nn.ConvTranspose3d(i, o, s, stride=s, bias=False) for i, o, s in zip(below, beside, steps, strict=True)
+        )
+        self.decoder = nn.ModuleList(nn.ModuleList([Block(2 * n, n), Block(n, n)]) for n in beside)
+        self.heads = nn.ModuleList(nn.Conv3d(n, config.n_classes, 1, bias=False) for n in beside)
+        self.apply(_initialise)
+
+    def encode(self, x: Tensor) -> Features:
+        """What all tasks share of windows (B, C, Z, Y, X).
+
+        Raises:
+            GeometryError: the windows are not of the size the prompt was made for.
+            ModalityError: no first convolution for C channels.
+        """
+        if tuple(x.shape[2:]) != self.config.window:
+            raise GeometryError(f"the network takes windows of {self.config.window} voxels, not {tuple(x.shape[2:])}")
+        skips = []
+        for stage in self.encoder:
+            for block in stage:
+                x = block(x)
+            skips.append(x)
+        return Features(tuple(skips[:-1]), skips[-1])
+
+    def prompts(self, features: Features) -> Tensor:
+        """The task prompts of these windows, (B, T, z, y, x): universal prompt and bottleneck, fused."""
+        universal = self.universal_prompt.expand(len(features.bottleneck), -1, -1, -1, -1)
+        x = torch.cat([features.bottleneck, universal], dim=1)  # (B, F + T, z, y, x)
+        for block in self.fusion:
+            x = block(x)
+        return x
+
+    def decode(self, features: Features, prompt: Tensor) -> Tensor:
+        """Class logits (B, K, Z, Y, X) under one task prompt per window, (B, 1, z, y, x)."""
+        x = torch.cat([features.bottleneck, prompt], dim=1)  # (B, F + 1, z, y, x)
+        for level, skip in enumerate(reversed(features.skips)):
+            x = self._ascend(level, x, skip)
+        logits: Tensor = self.heads[-1](x)
+        return logits
+
+    def decode_all_scales(self, features: Features, prompt: Tensor) -> list[Tensor]:
+        """Class logits at each resolution, full resolution first: what deep supervision learns from."""
+        x = torch.cat([features.bottleneck, prompt], dim=1)
+        logits = []
+        for level, skip in enumerate(reversed(features.skips)):
+            x = self._ascend(level, x, skip)
+            logits.append(self.heads[level](x))
+        return logits[::-1]
+
+    def forward(self, x: Tensor, tasks: Tensor) -> Tensor:
+        """Class logits (B, K, Z, Y, X) of windows (B, C, Z, Y, X), each under its own task.
+
+        tasks: (B,) int64, places in the universal prompt.
+        """
+        features = self.encode(x)
+        return self.decode(features, pick(self.prompts(features), tasks))
+
+    def _ascend(self, level: int, x: Tensor, skip: Tensor) -> Tensor:
+        """One decoder stage, from the resolution below to the skip's."""
+        x = torch.cat([self.upsample[level](x), skip], dim=1)
+        for block in self.decoder[level]:
+            x = block(x)
+        return x
+
+
+def pick(prompts: Tensor, tasks: Tensor) -> Tensor:
+    """Each window's own task prompt: (B, T, z, y, x) and tasks (B,) -> (B, 1, z, y, x)."""
+    return prompts[torch.arange(len(prompts), device=prompts.device), tasks.to(prompts.device)].unsqueeze(1)
+
+
+def _stage(c_in: int, c_out: int, kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> nn.ModuleList:
+    return nn.ModuleList([Block(c_in, c_out, kernel, stride), Block(c_out, c_out, kernel)])
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
+        nn.init.kaiming_normal_(module.weight, a=SLOPE)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

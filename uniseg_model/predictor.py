@@ -1,0 +1,268 @@
+"""The face of the engine: a ``Predictor`` holds loaded weights, a ``Session`` one opened image.
+
+Tasks with the same recipe share one prepared array and, window by window, one encoding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from uniseg_model.checkpoint import Checkpoint, load_checkpoint
+from uniseg_model.engines import Engine
+from uniseg_model.engines.torch_engine import TorchEngine
+from uniseg_model.errors import OptionError
+from uniseg_model.preprocess import Prepared, Recipe, prepare
+from uniseg_model.progress import Progress, ProgressHook, ignore_progress
+from uniseg_model.record import RunRecord, Stopwatch, peak_memory_gb
+from uniseg_model.segmentation import MergedMap, Segmentation
+from uniseg_model.sliding import Sweep, sweep_windows
+from uniseg_model.suitability import check_channels, doubts
+from uniseg_model.tasks import Task
+from uniseg_model.volume import Triple, Volume
+
+_SUMS_BYTES = 4e9  # of class sums in one pass; more tasks than fit take another pass, and encode again
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to segment. The defaults equal the original, but for mirroring on a CPU.
+
+    mirror: average over the eight flips; eight times the work. None: on a GPU yes, on a CPU no.
+    step: distance of windows as a share of their side, in (0, 1].
+    spacing_mm, axes: in place of the tasks' own.
+    batch: windows at once; None: as the device allows.
+    confidence: keep the margin map.
+    """
+
+    mirror: bool | None = None
+    step: float = 0.5
+    spacing_mm: Triple | None = None
+    axes: str | None = None
+    batch: int | None = None
+    confidence: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.step <= 1:
+            raise OptionError(f"the window step must be above 0 and at most 1, not {self.step:g}")
+        if self.spacing_mm is not None and not all(0.1 <= s <= 100 for s in self.spacing_mm):
+            raise OptionError(f"the spacing must be three numbers between 0.1 and 100 mm (z, y, x), not {self.spacing_mm}")
+        if self.batch is not None and self.batch < 1:
+            raise OptionError(f"the batch must be at least 1 window, not {self.batch}")
+
+
+class Predictor:
+    """Weights on a device, ready for any number of images.
+
+    device, precision: see :class:`TorchEngine`. threads: of the CPU; None leaves torch's choice.
+
+    Raises:
+        DeviceError, OptionError, WeightsError: as the parts do.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, *, device: str = "auto", precision: str = "auto", threads: int | None = None
+    ) -> None:
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self.checkpoint = checkpoint
+        self.engine: Engine = TorchEngine(checkpoint.network(), device, precision)
+
+    def open(self, volume: Volume) -> Session:
+        """A session on one image."""
+        return Session(self, volume)
+
+
+class Session:
+    """One image; prepared arrays are kept, so the next task with the same recipe starts at once."""
+
+    def __init__(self, predictor: Predictor, volume: Volume) -> None:
+        self.volume = volume
+        self._predictor = predictor
+        self._prepared: dict[Recipe, Prepared] = {}
+
+    def segment(
+        self, tasks: Sequence[str | Task], options: Options | None = None, progress: ProgressHook = ignore_progress
+    ) -> list[Segmentation]:
+        """The labels of each task, in the order asked for.
+
+        Raises:
+            TaskError: the weights do not know a task. ModalityError: the image has not the task's channels.
+            OutOfMemoryError: even the smallest plan does not fit. Cancelled: the hook wanted it so.
+        """
+        run = _Run(self, self._tasks(tasks), options or Options(), progress)
+        labels = {}
+        for recipe, group in run.passes():
+            prepared, probabilities = run.sweep(recipe, group, whole_head=False)
+            for task in group:
+                progress(Progress("restore", len(labels), len(run.tasks)))
+                with run.clock("restore"):
+                    labels[task.key] = prepared.restore(probabilities.pop(0), margin=run.options.confidence)
+        record = run.record()
+        return [Segmentation(t, labels[t.key].labels, self.volume, record, labels[t.key].margin) for t in run.tasks]
+
+    def segment_as_original(
+        self, tasks: Sequence[str | Task], options: Options | None = None, progress: ProgressHook = ignore_progress
+    ) -> tuple[MergedMap, RunRecord]:
+        """One map of all tasks, fused as the original's "all tasks" mode does it.
+
+        On the network's grid, the best of all the head's classes counts if the task has it, and later tasks overwrite
+        earlier ones; the fused labels are then resampled as one-hot classes. Axes are as stored unless asked otherwise.
+
+        Raises:
+            OptionError: the tasks stand on different grids. Otherwise as :meth:`segment`.
+        """
+        options = options or Options()
+        run = _Run(self, self._tasks(tasks), replace(options, axes=options.axes or "stored"), progress)
+        recipes = {run.recipe(task) for task in run.tasks}
+        if len(recipes) > 1:
+            raise OptionError(f"the original's merge needs one grid for all tasks, these stand at {sorted({r.spacing_mm for r in recipes})} mm",
+                              hint="Add --spacing 3,1.5,1.5, as the original does.")  # fmt: skip
+        values = self._predictor.checkpoint.tasks.label_values
+        structures = {values[task.key, label.name]: (task, label) for task in run.tasks for label in task.labels}
+        fused = None
+        for recipe, group in run.passes():
+            prepared, probabilities = run.sweep(recipe, group, whole_head=True)
+            fused = np.zeros(prepared.shape, np.uint8) if fused is None else fused
+            for task in group:
+                best = probabilities.pop(0).argmax(axis=0)
+                for i, label in enumerate(task.labels, start=1):
+                    fused[best == i] = values[task.key, label.name]
+        assert fused is not None, "at least one task, so at least one pass"
+        with run.clock("restore"):
+            one_hot = fused == np.arange(max(structures) + 1, dtype=np.uint8)[:, None, None, None]
+            labels = prepared.restore(one_hot).labels
+        return MergedMap(labels, self.volume, structures, "original: later tasks overwrite on the network's grid"), run.record()
+
+    def prepare(self, recipe: Recipe) -> Prepared:
+        """The image under a recipe, prepared once."""
+        if recipe not in self._prepared:
+            self._prepared[recipe] = prepare(self.volume, recipe)
+        return self._prepared[recipe]
+
+    def _tasks(self, tasks: Sequence[str | Task]) -> list[Task]:
+        known = self._predictor.checkpoint.tasks
+        found = {task.key: task for task in (known[t] if isinstance(t, str) else t for t in tasks)}
+        if not found:
+            raise OptionError("no task was asked for", hint=f"Choose from {', '.join(known)}.")
+        for task in found.values():
+            check_channels(known[task.key], self.volume)
+        return list(found.values())
+
+
+class _Run:
+    """What one call to a session gathers on its way: times and notes."""
+
+    def __init__(self, session: Session, tasks: list[Task], options: Options, progress: ProgressHook) -> None:
+        self.session, self.tasks, self.progress = session, tasks, progress
+        self.engine, self.checkpoint = session._predictor.engine, session._predictor.checkpoint
+        mirror = self.engine.device.type != "cpu" if options.mirror is None else options.mirror
+        self.options = replace(options, mirror=mirror)
+        self.clock = Stopwatch()
+        self.notes = [*session.volume.warnings]
+        for task in tasks:
+            self.notes += [*doubts(task, session.volume), *self._overrides(task)]
+        self._n_windows: dict[Recipe, int] = {}
+
+    def recipe(self, task: Task) -> Recipe:
+        return Recipe.of(task, self.options.spacing_mm, self.options.axes)
+
+    def passes(self) -> list[tuple[Recipe, list[Task]]]:
+        """Tasks that share a recipe, split where their class sums would take too much memory."""
+        groups: dict[Recipe, list[Task]] = {}
+        for task in self.tasks:
+            groups.setdefault(self.recipe(task), []).append(task)
+        return [(recipe, part) for recipe, group in groups.items() for part in self._split(recipe, group)]
+
+    def sweep(self, recipe: Recipe, tasks: list[Task], *, whole_head: bool) -> tuple[Prepared, list[np.ndarray]]:
+        """The prepared array and the class probabilities of each task; ``whole_head`` keeps classes beyond the task's."""
+        prepared = self._prepared(recipe)
+        sweep = Sweep(
+            places=tuple(self.checkpoint.place(task) for task in tasks),
+            n_classes=tuple(self.checkpoint.config.n_classes if whole_head else task.n_classes for task in tasks),
+            step=self.options.step,
+            mirror=bool(self.options.mirror),
+            batch=self.options.batch,
+        )
+        with self.clock("predict"):
+            probabilities, notes = sweep_windows(self.engine, prepared.array, sweep, self.progress)
+        self.notes += notes
+        return prepared, probabilities
+
+    def record(self) -> RunRecord:
+        volume = self.session.volume
+        memory = {"process": peak_memory_gb()}
+        if self.engine.device.type == "cuda":
+            memory["gpu"] = round(torch.cuda.max_memory_allocated(self.engine.device) / 1e9, 3)
+        return RunRecord(
+            weights=describe_weights(self.checkpoint),
+            image={
+                "paths": list(volume.source.paths),
+                "format": volume.source.format,
+                "shape": list(volume.shape),
+                "spacing_mm": list(volume.spacing_mm),
+                "orientation": volume.orientation,
+            },
+            tasks=tuple({"key": task.key, **asdict(self.recipe(task))} for task in self.tasks),
+            options=asdict(self.options),
+            engine={
+                "name": self.engine.name,
+                "device": str(self.engine.device),
+                "precision": getattr(self.engine, "precision", "float32"),
+                "threads": torch.get_num_threads(),
+            },
+            seconds=dict(self.clock.seconds),
+            peak_memory_gb=memory,
+            notes=tuple(dict.fromkeys(self.notes)),
+        )
+
+    def _prepared(self, recipe: Recipe) -> Prepared:
+        self.progress(Progress("prepare"))
+        with self.clock("prepare"):
+            return self.session.prepare(recipe)
+
+    def _split(self, recipe: Recipe, tasks: list[Task]) -> list[list[Task]]:
+        task_bytes = 4 * self.checkpoint.config.n_classes * self._prepared(recipe).array[0].size
+        at_once = max(1, int(_SUMS_BYTES // task_bytes))
+        return [tasks[i : i + at_once] for i in range(0, len(tasks), at_once)]
+
+    def _overrides(self, task: Task) -> list[str]:
+        recipe, own = self.recipe(task), Recipe.of(task)
+        notes = []
+        if recipe.spacing_mm != own.spacing_mm:
+            notes.append(f"{task.key} was trained at {own.spacing_mm} mm and is run at {recipe.spacing_mm} mm, as asked for")
+        if recipe.axes != own.axes:
+            notes.append(f"{task.key} is run with axes {recipe.axes!r} in place of {own.axes!r}")
+        return notes
+
+
+def describe_weights(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Which weights these are, for records and screens."""
+    about = checkpoint.about
+    return {"name": about.name, "kind": about.kind, "sha256": checkpoint.sha256, "licence": about.licence}
+
+
+def load_model(
+    path: str | Path | None = None, *, device: str = "auto", precision: str = "auto", threads: int | None = None
+) -> Predictor:
+    """A predictor from a weights file. ``None``: the embedded demo weights.
+
+    Raises:
+        WeightsError: the file is missing or not a UniSeg checkpoint. DeviceError, OptionError: as :class:`Predictor`.
+    """
+    return Predictor(
+        load_checkpoint(Path(path) if path else embedded_weights()), device=device, precision=precision, threads=threads
+    )
+
+
+def embedded_weights() -> Path:
+    """Where the demo weights lie in an installation or a checkout."""
+    package = Path(__file__).parent
+    return next(
+        (p for p in (package / "assets" / "demo.safetensors",) if p.exists()), package.parent / "assets" / "demo.safetensors"
+    )

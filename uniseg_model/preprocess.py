@@ -1,0 +1,216 @@
+"""From a volume to what the network sees, and from its probabilities back to the volume's own grid.
+
+The order is the original's: axes, crop to the non-zero box, NaN to 0, resample, normalise. The way back is its exact
+inverse: class probabilities are resampled (never labels), argmax, paste into the box, axes. Holes in the non-zero mask
+are not filled, because filling them cannot move the box.
+
+Letters: C channels, K classes; Z, Y, X the volume's axes, z, y, x the network's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from uniseg_model.errors import GeometryError, ModalityError
+from uniseg_model.resample import coarse_axis, resample_image, restored_slabs
+from uniseg_model.tasks import Task, check_axes
+from uniseg_model.volume import AXIS_NAMES, Shape, Triple, Volume, closest_world_axes
+
+HU_LIMIT = 325.0
+_AXIAL = (2, 1, 0)  # world axes of (z, y, x): head-foot, front-back, left-right
+_MOST_VOXELS = 2**31  # of one prepared channel: 8 GB; beyond it the spacing is a mistake
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a volume is prepared. Tasks with the same recipe share one prepared array and one encoding.
+
+    spacing_mm: along the prepared array's axes. intensity: one rule per channel. axes: see ``tasks.check_axes``.
+    """
+
+    spacing_mm: Triple
+    intensity: tuple[str, ...]
+    axes: str
+
+    @classmethod
+    def of(cls, task: Task, spacing_mm: Triple | None = None, axes: str | None = None) -> Recipe:
+        """The task's own recipe, or with another spacing or axes where given."""
+        return cls(spacing_mm or task.spacing_mm, task.intensity, check_axes(axes or task.axes))
+
+
+@dataclass(frozen=True)
+class Axes:
+    """A permutation and flips between the volume's spatial axes and the prepared ones.
+
+    order: prepared axis i is the volume's axis ``order[i]``. flips: prepared axes that run the other way.
+    """
+
+    order: tuple[int, int, int]
+    flips: tuple[int, ...] = ()
+
+    def apply(self, array: np.ndarray) -> np.ndarray:
+        """A view (..., Z, Y, X) -> (..., z, y, x)."""
+        lead = array.ndim - 3
+        moved = array.transpose(*range(lead), *(lead + axis for axis in self.order))
+        return np.flip(moved, [lead + axis for axis in self.flips])
+
+    def undo(self, array: np.ndarray) -> np.ndarray:
+        """A copy in C order, (z, y, x) -> (Z, Y, X)."""
+        return np.ascontiguousarray(np.flip(array, self.flips).transpose(np.argsort(self.order)))
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What the network sees, and the way back.
+
+    array: (C, z, y, x) float32, normalised.
+    box: where the crop lies in the volume with its axes permuted and flipped, [start, stop) along z, y, x.
+    """
+
+    array: np.ndarray = field(repr=False)
+    recipe: Recipe
+    axes: Axes
+    box: tuple[slice, slice, slice]
+    spacing_mm: Triple
+    full_shape: Shape
+
+    @property
+    def shape(self) -> Shape:
+        """Voxels along z, y, x."""
+        z, y, x = self.array.shape[1:]
+        return int(z), int(y), int(x)
+
+    @property
+    def cropped_shape(self) -> Shape:
+        """Voxels of the crop box along z, y, x, before resampling."""
+        return tuple(side.stop - side.start for side in self.box)  # type: ignore[return-value]
+
+    def restore(self, probabilities: np.ndarray, *, margin: bool = False) -> Restored:
+        """Labels on the volume's own grid from class probabilities (K, z, y, x) on the prepared grid.
+
+        Worked out in slabs: the classes never stand at full resolution. Ties go to the lower class.
+        margin: work out the margin map, too.
+
+        Raises:
+            GeometryError: the probabilities stand on another grid.
+        """
+        if probabilities.shape[1:] != self.shape:
+            raise GeometryError(f"probabilities of shape {probabilities.shape[1:]} do not fit the prepared grid {self.shape}")
+        labels = np.zeros(self.full_shape, np.uint8)
+        margins = np.full(self.full_shape, 255, np.uint8) if margin else None
+        z0, *plane = self.box
+        apart = coarse_axis(self.spacing_mm, self.recipe.spacing_mm)
+        for rows, values in restored_slabs(probabilities, self.cropped_shape, apart):
+            place = (slice(z0.start + rows.start, z0.start + rows.stop), *plane)
+            labels[place] = values.argmax(axis=0)
+            if margins is not None:
+                margins[place] = np.clip(np.rint(_margin(values) * 255), 0, 255)
+        return Restored(self.axes.undo(labels), None if margins is None else self.axes.undo(margins))
+
+
+@dataclass(frozen=True, eq=False)
+class Restored:
+    """An answer on the volume's own grid.
+
+    labels: (Z, Y, X) uint8. margin: (Z, Y, X) uint8, 255 times the difference of the two best class probabilities:
+    how far each voxel is from being decided otherwise; 255 outside the crop box; None unless asked for.
+    """
+
+    labels: np.ndarray
+    margin: np.ndarray | None
+
+
+def _margin(values: np.ndarray) -> np.ndarray:
+    """Best minus second best of (K, ...)."""
+    ordered = np.partition(values, -2, axis=0)
+    return np.asarray(ordered[-1] - ordered[-2])
+
+
+def prepare(volume: Volume, recipe: Recipe) -> Prepared:
+    """The volume as the network wants it.
+
+    Raises:
+        ModalityError: another number of channels than the recipe has rules for.
+        GeometryError: the spacing would make an array beyond any machine.
+    """
+    if volume.n_channels != len(recipe.intensity):
+        raise ModalityError(f"the recipe needs {len(recipe.intensity)} channels, the image has {volume.n_channels}")
+    axes = axes_for(volume.affine, recipe.axes)
+    turned = axes.apply(volume.array)
+    box = nonzero_box(turned)
+    spacing_mm: Triple = tuple(volume.spacing_mm[axis] for axis in axes.order)  # type: ignore[assignment]
+    cropped = turned[(slice(None), *box)]
+    shape = new_shape(cropped.shape[1:], spacing_mm, recipe.spacing_mm)  # type: ignore[arg-type]
+    apart = coarse_axis(spacing_mm, recipe.spacing_mm)
+    array = np.empty((len(cropped), *shape), np.float32)
+    for channel, rule, out in zip(cropped, recipe.intensity, array, strict=True):
+        if np.isnan(channel.min()):
+            channel = np.nan_to_num(channel, nan=0.0)
+        out[...] = resample_image(channel, shape, apart)
+        _NORMALISE[rule](out)
+    return Prepared(array, recipe, axes, box, spacing_mm, turned.shape[1:])  # type: ignore[arg-type]
+
+
+def axes_for(affine: np.ndarray, rule: str) -> Axes:
+    """How the volume's axes become the prepared ones under an axes rule."""
+    if rule == "stored":
+        return Axes((0, 1, 2))
+    now = closest_world_axes(affine)
+    order_of = {world: axis for axis, (world, _) in enumerate(now)}
+    if rule == "axial":
+        return Axes(tuple(order_of[world] for world in _AXIAL))  # type: ignore[arg-type]
+    wanted = [_world_axis(letter) for letter in reversed(rule)]  # letters are x, y, z; ours are z, y, x
+    order = tuple(order_of[world] for world, _ in wanted)
+    flips = tuple(i for i, (_, sign) in enumerate(wanted) if now[order[i]][1] != sign)
+    return Axes(order, flips)  # type: ignore[arg-type]
+
+
+def _world_axis(letter: str) -> tuple[int, int]:
+    return next((world, 1 if names[1] == letter else -1) for world, names in enumerate(AXIS_NAMES) if letter in names)
+
+
+def nonzero_box(array: np.ndarray) -> tuple[slice, slice, slice]:
+    """The smallest box [start, stop) that holds every voxel of (C, z, y, x) that is not 0 in some channel; NaN is not 0."""
+    occupied = [np.zeros(n, bool) for n in array.shape[1:]]
+    for channel in array:
+        for z, plane in enumerate(channel):
+            mask = plane != 0
+            occupied[0][z] |= mask.any()
+            occupied[1] |= mask.any(axis=1)
+            occupied[2] |= mask.any(axis=0)
+    z, y, x = (slice(int(used[0]), int(used[-1]) + 1) for used in map(np.flatnonzero, occupied))
+    return z, y, x
+
+
+def new_shape(shape: Shape, spacing_mm: Triple, target_mm: Triple) -> Shape:
+    """Voxels after resampling: the original's rounding (half to even), but at least 1 along each axis.
+
+    Raises:
+        GeometryError: more than 2**31 voxels.
+    """
+    ratio = np.array(spacing_mm, float) / np.array(target_mm, float)
+    z, y, x = (max(1, int(n)) for n in np.round(ratio * shape))
+    if z * y * x > _MOST_VOXELS:
+        raise GeometryError(
+            f"{shape} voxels of {spacing_mm} mm become {z} x {y} x {x} at {target_mm} mm, more than {_MOST_VOXELS} voxels",
+            hint="Is the voxel size in the header right? Otherwise choose a coarser spacing.",
+        )
+    return z, y, x
+
+
+def _normalise_hu(channel: np.ndarray) -> None:
+    np.clip(channel, -HU_LIMIT, HU_LIMIT, out=channel)
+    channel += np.float32(HU_LIMIT)
+    channel /= np.float32(2 * HU_LIMIT)
+
+
+def _normalise_zscore(channel: np.ndarray) -> None:
+    """Mean 0 and standard deviation 1 over the whole channel, zeros included, as the original does."""
+    mean, std = channel.mean(), channel.std()
+    channel -= mean
+    channel /= std + np.float32(1e-8)
+
+
+_NORMALISE = {"hu": _normalise_hu, "zscore": _normalise_zscore}  # in place

@@ -1,0 +1,217 @@
+"""The answer: labels on the image's own grid, volumes in ml, maps of several tasks, and how they are saved.
+
+Saved labels are NIfTI with a JSON file of the same name beside them that holds names, colours and volumes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from uniseg_model.errors import GeometryError, OptionError, OutputError
+from uniseg_model.io import NIFTI_SUFFIXES, write_labels
+from uniseg_model.record import RunRecord
+from uniseg_model.tasks import Label, Task
+from uniseg_model.volume import Volume
+
+DISCLAIMER = "Research use only. Not a medical device."
+_UNCERTAIN_MARGIN = 0.2  # the two best classes are closer than this
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """One task's labels on one image.
+
+    labels: (Z, Y, X) uint8 on the grid of ``volume``; value i + 1 is ``task.labels[i]``.
+    margin: (Z, Y, X) uint8, 255 times the lead of the best class over the second; None unless confidence was asked for.
+    """
+
+    task: Task
+    labels: np.ndarray = field(repr=False)
+    volume: Volume
+    record: RunRecord = field(repr=False)
+    margin: np.ndarray | None = field(default=None, repr=False)
+
+    def mask(self, name: str) -> np.ndarray:
+        """(Z, Y, X) bool of one structure.
+
+        Raises:
+            OptionError: the task has no structure of that name.
+        """
+        names = [label.name for label in self.task.labels]
+        if name not in names:
+            raise OptionError(f"{self.task.title!r} has no structure {name!r}, only {', '.join(names)}")
+        return np.asarray(self.labels == names.index(name) + 1)
+
+    def volumes_ml(self) -> dict[str, float]:
+        """Millilitres of each structure by name; 0 for one that was not found."""
+        counts = np.bincount(self.labels.reshape(-1), minlength=self.task.n_classes)
+        return {label.name: float(counts[i]) * self.volume.voxel_ml for i, label in enumerate(self.task.labels, start=1)}
+
+    def cut_by_field_of_view(self) -> dict[str, bool]:
+        """Whether each structure touches a face of the image, so that its volume is a lower bound."""
+        faces = [self.labels.take(end, axis) for axis in range(3) for end in (0, -1)]
+        met = set(np.unique(np.concatenate([face.reshape(-1) for face in faces])))
+        return {label.name: i in met for i, label in enumerate(self.task.labels, start=1)}
+
+    def confidence(self) -> dict[str, dict[str, float]]:
+        """For each structure found: mean lead of the best class in [0, 1], and the share of voxels that lead by less than 0.2.
+
+        Raises:
+            OptionError: the run was not asked for confidence.
+        """
+        if self.margin is None:
+            raise OptionError(
+                "this segmentation has no confidence", hint="Segment with Options(confidence=True) or --confidence."
+            )
+        leads = {name: self.margin[mask] / 255 for name in self.volumes_ml() if (mask := self.mask(name)).any()}
+        return {
+            name: {"mean_lead": float(lead.mean()), "uncertain_share": float((lead < _UNCERTAIN_MARGIN).mean())}
+            for name, lead in leads.items()
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """What stands beside the labels: names, colours, volumes and where they come from."""
+        facts: dict[str, Any] = {
+            "task": self.task.key,
+            "title": self.task.title,
+            "labels": legend({i: (self.task, label) for i, label in enumerate(self.task.labels, start=1)}),
+            "volumes_ml": self.volumes_ml(),
+            "cut_by_field_of_view": self.cut_by_field_of_view(),
+            "weights": dict(self.record.weights),
+            "note": DISCLAIMER,
+        }
+        return facts if self.margin is None else {**facts, "confidence": self.confidence()}
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write labels as ``.nii.gz`` or ``.nii`` and their names as ``.json`` beside them.
+
+        Raises:
+            OutputError: they cannot be written.
+        """
+        save_labels(Path(path), self.labels, self.volume, self.to_dict())
+
+
+@dataclass(frozen=True, eq=False)
+class MergedMap:
+    """Several tasks in one map.
+
+    labels: (Z, Y, X); the value of a structure is its place among all structures of the weights, from 1.
+    overlaps: for each two tasks that both claimed voxels, how many, and which of them kept those.
+    """
+
+    labels: np.ndarray = field(repr=False)
+    volume: Volume
+    structures: Mapping[int, tuple[Task, Label]]
+    rule: str
+    overlaps: tuple[Mapping[str, Any], ...] = ()
+
+    def volumes_ml(self) -> dict[str, float]:
+        """Millilitres of each structure in the map by name."""
+        counts = np.bincount(self.labels.reshape(-1), minlength=max(self.structures) + 1)
+        return {label.name: float(counts[value]) * self.volume.voxel_ml for value, (_, label) in self.structures.items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The legend of the map."""
+        return {
+            "labels": legend(self.structures),
+            "volumes_ml": self.volumes_ml(),
+            "rule": self.rule,
+            "overlaps": [dict(overlap) for overlap in self.overlaps],
+            "note": DISCLAIMER,
+        }
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the map and its legend.
+
+        Raises:
+            OutputError: they cannot be written.
+        """
+        save_labels(Path(path), self.labels, self.volume, self.to_dict())
+
+
+def merge(
+    segmentations: Sequence[Segmentation], values: Mapping[tuple[str, str], int], *, later_wins: bool = False
+) -> MergedMap:
+    """One map of several tasks on one grid. Where two claim a voxel the earlier keeps it, unless ``later_wins``.
+
+    values: of each (task key, label name), such as ``TaskRegistry.label_values``.
+
+    Raises:
+        GeometryError: no segmentation, or grids that differ.
+    """
+    if len({s.labels.shape for s in segmentations}) != 1:
+        raise GeometryError(
+            f"a map is merged from segmentations on one grid, these have {[s.labels.shape for s in segmentations]}"
+        )
+    structures = {values[s.task.key, label.name]: (s.task, label) for s in segmentations for label in s.task.labels}
+    merged = np.zeros(segmentations[0].labels.shape, np.min_scalar_type(max(structures)))
+    for segmentation in segmentations if later_wins else reversed(segmentations):
+        own = np.array([0, *(values[segmentation.task.key, label.name] for label in segmentation.task.labels)], merged.dtype)
+        claimed = segmentation.labels > 0
+        merged[claimed] = own[segmentation.labels[claimed]]
+    ordered = dict(sorted(structures.items()))
+    rule = "later wins" if later_wins else "earlier wins"
+    return MergedMap(merged, segmentations[0].volume, ordered, rule, tuple(_overlaps(segmentations, later_wins)))
+
+
+def _overlaps(segmentations: Sequence[Segmentation], later_wins: bool) -> list[dict[str, Any]]:
+    found = []
+    for a, b in combinations(segmentations, 2):
+        if n := int(np.count_nonzero((a.labels > 0) & (b.labels > 0))):
+            kept, lost = (b, a) if later_wins else (a, b)
+            found.append({"kept": kept.task.key, "lost": lost.task.key, "voxels": n, "ml": n * a.volume.voxel_ml})
+    return found
+
+
+def legend(structures: Mapping[int, tuple[Task, Label]]) -> dict[str, dict[str, str]]:
+    """Names and colours by label value, as JSON wants it."""
+    return {
+        str(value): {"name": label.name, "color": label.color, "task": task.key} for value, (task, label) in structures.items()
+    }
+
+
+def sidecar(path: Path) -> Path:
+    """Where the names of the labels in ``path`` stand.
+
+    Raises:
+        OutputError: not a NIfTI name.
+    """
+    for suffix in sorted(NIFTI_SUFFIXES, key=len, reverse=True):
+        if path.name.endswith(suffix):
+            return path.with_name(path.name.removesuffix(suffix) + ".json")
+    raise OutputError(f"labels are written as .nii or .nii.gz, not as {path.name}")
+
+
+def save_labels(path: Path, labels: np.ndarray, volume: Volume, facts: Mapping[str, Any]) -> None:
+    """Labels on the volume's grid, and their facts beside them; each file appears whole or not at all.
+
+    Raises:
+        OutputError: they cannot be written.
+    """
+    names = sidecar(path)
+    write_labels(path, labels, volume)
+    write_json(names, facts)
+
+
+def write_json(path: Path, facts: Mapping[str, Any]) -> None:
+    """Write a JSON document, whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as exc:
+        raise OutputError(f"{path} cannot be written: {exc}", hint="Choose a folder with space and write permission.") from exc
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,146 @@
+"""The network over a whole prepared array: windows in, blended class probabilities out.
+
+Window probabilities are weighted with a Gaussian and averaged, as in nnU-Net v1; a lone window is not weighted. Only a
+true out-of-memory makes the work go on in a smaller way (fewer windows at once, then sums on the CPU), and each such
+step is told to the caller. Letters: C channels, K classes, z, y, x the prepared grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from uniseg_model.engines import Engine
+from uniseg_model.errors import OutOfMemoryError
+from uniseg_model.progress import Progress, ProgressHook
+from uniseg_model.volume import Shape
+from uniseg_model.windows import importance, padding, window_starts
+
+
+@dataclass
+class Blend:
+    """Weighted sums over windows on the padded grid: one tensor (K, z, y, x) a task, and the weights' own sum."""
+
+    shape: Shape
+    n_classes: Sequence[int]
+    device: torch.device
+    sums: list[Tensor] = field(init=False)
+    weights: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.sums = [torch.zeros((k, *self.shape), device=self.device) for k in self.n_classes]
+        self.weights = torch.zeros(self.shape, device=self.device)
+
+    def add(self, start: Shape, outputs: Sequence[Tensor], weight: Tensor) -> None:
+        """Add one window's answers, (K, z, y, x) a task: all of them, or none when memory runs out on the way."""
+        place = tuple(slice(at, at + side) for at, side in zip(start, weight.shape, strict=True))
+        weight = weight.to(self.device)
+        weighted = [output[:k].to(self.device) * weight for output, k in zip(outputs, self.n_classes, strict=True)]
+        for total, share in zip(self.sums, weighted, strict=True):
+            total[(slice(None), *place)] += share
+        self.weights[place] += weight
+
+    def move_to_cpu(self) -> None:
+        """Free the GPU of the sums."""
+        self.device = torch.device("cpu")
+        self.sums = [total.cpu() for total in self.sums]
+        self.weights = self.weights.cpu()
+
+    def means(self) -> list[np.ndarray]:
+        """Class probabilities (K, z, y, x), one array a task. The sums are used up."""
+        return [total.div_(self.weights).cpu().numpy() for total in self.sums]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What one pass over the windows is asked to do.
+
+    places: the tasks' places in the universal prompt. n_classes: how many classes of each to keep.
+    step: see ``windows.window_starts``. batch: windows at once; None leaves it to the engine.
+    """
+
+    places: tuple[int, ...]
+    n_classes: tuple[int, ...]
+    step: float = 0.5
+    mirror: bool = False
+    batch: int | None = None
+
+
+def sweep_windows(
+    engine: Engine, array: np.ndarray, sweep: Sweep, progress: ProgressHook
+) -> tuple[list[np.ndarray], list[str]]:
+    """Class probabilities (K, z, y, x) float32 for each task over a prepared array (C, z, y, x), and what was stepped down.
+
+    Progress counts windows, parts of a window included; what the hook raises ends the work.
+
+    Raises:
+        OutOfMemoryError: one window at a time, summed on the CPU, is still too much.
+        OptionError: the step is outside (0, 1].
+    """
+    pads = padding(array.shape[1:], engine.window)  # type: ignore[arg-type]
+    padded = torch.from_numpy(np.pad(array, [(0, 0), *pads]))
+    starts = window_starts(tuple(padded.shape[1:]), engine.window, sweep.step)  # type: ignore[arg-type]
+    weight = torch.from_numpy(importance(engine.window).copy()) if len(starts) > 1 else torch.ones(engine.window)
+    notes: list[str] = []
+    blend = _roomy_blend(tuple(padded.shape[1:]), sweep.n_classes, engine.device, notes)  # type: ignore[arg-type]
+    batch, done = sweep.batch or engine.best_batch(), 0
+
+    def tick(share: float) -> None:
+        progress(Progress("predict", done + share * len(chosen), len(starts)))
+
+    progress(Progress("predict", 0, len(starts)))
+    while done < len(starts):
+        chosen = starts[done : done + batch]
+        try:
+            windows = torch.stack([_cut(padded, start, engine.window) for start in chosen])
+            outputs = engine.run(windows, sweep.places, mirror=sweep.mirror, tick=tick)
+            for i, start in enumerate(chosen):
+                blend.add(start, [output[i] for output in outputs], weight)
+                done += 1
+        except Exception as exc:
+            if not is_out_of_memory(exc):
+                raise
+            outputs = []  # free them before the next try
+            batch = _step_down(batch, blend, notes, exc)
+    inside = tuple(slice(before, before + size) for (before, _), size in zip(pads, array.shape[1:], strict=True))
+    return [mean[(slice(None), *inside)] for mean in blend.means()], notes
+
+
+def is_out_of_memory(exc: BaseException) -> bool:
+    """Whether memory ran out, on a GPU or a CPU, and nothing else is wrong."""
+    told = isinstance(exc, RuntimeError) and "DefaultCPUAllocator: " in str(exc) and "allocate memory" in str(exc)
+    return told or isinstance(exc, torch.OutOfMemoryError | MemoryError)
+
+
+def _cut(padded: Tensor, start: Shape, window: Shape) -> Tensor:
+    z, y, x = (slice(at, at + side) for at, side in zip(start, window, strict=True))
+    return padded[:, z, y, x]
+
+
+def _roomy_blend(shape: Shape, n_classes: Sequence[int], device: torch.device, notes: list[str]) -> Blend:
+    try:
+        return Blend(shape, n_classes, device)
+    except Exception as exc:
+        if not is_out_of_memory(exc) or device.type == "cpu":
+            raise
+        notes.append("the sums did not fit on the GPU and are kept on the CPU")
+        return Blend(shape, n_classes, torch.device("cpu"))
+
+
+def _step_down(batch: int, blend: Blend, notes: list[str], exc: BaseException) -> int:
+    """The next smaller batch; with a batch of one, the sums leave the GPU; then there is nothing left to give up."""
+    if blend.device.type == "cuda":
+        torch.cuda.empty_cache()
+    if batch > 1:
+        notes.append(f"memory ran out with {batch} windows at once; went on with {batch // 2}")
+        return batch // 2
+    if blend.device.type != "cpu":
+        notes.append("memory ran out with one window at once; the sums moved to the CPU")
+        blend.move_to_cpu()
+        return 1
+    raise OutOfMemoryError(f"memory ran out with one window at a time: {str(exc).splitlines()[0]}",
+                           hint="Close other programs, use --device cpu, or ask for a coarser --spacing.") from exc  # fmt: skip
