@@ -79,10 +79,14 @@ class Predictor:
 
 
 class Session:
-    """One image; prepared arrays are kept, so the next task with the same recipe starts at once."""
+    """One image; prepared arrays are kept, so the next task with the same recipe starts at once.
+
+    tasks: what the weights know, in prompt order.
+    """
 
     def __init__(self, predictor: Predictor, volume: Volume) -> None:
         self.volume = volume
+        self.tasks = predictor.checkpoint.tasks
         self._predictor = predictor
         self._prepared: dict[Recipe, Prepared] = {}
 
@@ -123,7 +127,7 @@ class Session:
         if len(recipes) > 1:
             raise OptionError(f"the original's merge needs one grid for all tasks, these stand at {sorted({r.spacing_mm for r in recipes})} mm",
                               hint="Add --spacing 3,1.5,1.5, as the original does.")  # fmt: skip
-        values = self._predictor.checkpoint.tasks.label_values
+        values = self.tasks.label_values
         structures = {values[task.key, label.name]: (task, label) for task in run.tasks for label in task.labels}
         fused = None
         for recipe, group in run.passes():
@@ -146,7 +150,7 @@ class Session:
         return self._prepared[recipe]
 
     def _tasks(self, tasks: Sequence[str | Task]) -> list[Task]:
-        known = self._predictor.checkpoint.tasks
+        known = self.tasks
         found = {task.key: task for task in (known[t] if isinstance(t, str) else t for t in tasks)}
         if not found:
             raise OptionError("no task was asked for", hint=f"Choose from {', '.join(known)}.")

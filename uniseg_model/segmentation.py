@@ -5,6 +5,7 @@ Saved labels are NIfTI with a JSON file of the same name beside them that holds 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -198,7 +199,21 @@ def save_labels(path: Path, labels: np.ndarray, volume: Volume, facts: Mapping[s
     """
     names = sidecar(path)
     write_labels(path, labels, volume)
-    write_json(names, facts)
+    write_json(names, {**facts, "file_sha256": _sha256(path)})
+
+
+def is_unedited(path: Path) -> bool:
+    """Whether a label file is as this program wrote it: the facts beside it know its bytes."""
+    try:
+        facts = json.loads(sidecar(path).read_text(encoding="utf-8"))
+        return bool(facts["file_sha256"] == _sha256(path))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_json(path: Path, facts: Mapping[str, Any]) -> None:

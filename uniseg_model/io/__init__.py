@@ -13,10 +13,10 @@ import numpy as np
 
 from uniseg_model.errors import FileFormatError, GeometryError
 from uniseg_model.io import nifti
-from uniseg_model.io.nifti import NIFTI_SUFFIXES, read_labels, write_labels
+from uniseg_model.io.nifti import NIFTI_SUFFIXES, read_labels, write_image, write_labels
 from uniseg_model.volume import Source, Volume, corner_distance_mm
 
-__all__ = ["NIFTI_SUFFIXES", "read_labels", "read_volume", "write_labels"]
+__all__ = ["NIFTI_SUFFIXES", "read_labels", "read_volume", "write_image", "write_labels"]
 
 _GRID_TOLERANCE = 0.05  # channels may be apart by this share of the smallest voxel edge: header rounding, not anatomy
 

@@ -75,12 +75,27 @@ def write_labels(path: Path, labels: np.ndarray, volume: Volume) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
+    _save(_label_image(labels, volume), path)
+
+
+def write_image(path: Path, channel: np.ndarray, volume: Volume) -> None:
+    """Write one channel (Z, Y, X) with the affine of ``volume``: whole numbers as int16, others as float32.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    dtype = np.int16 if np.array_equal(channel, np.rint(channel)) and abs(channel).max() < 2**15 else np.float32
+    _save(_new_image(channel.astype(dtype), volume), path)
+
+
+def _save(image: Any, path: Path) -> None:
+    """Write to a temporary file beside, then rename."""
     suffix = next((s for s in (".nii.gz", ".nii") if path.name.endswith(s)), None)
     if suffix is None:
-        raise OutputError(f"labels are written as .nii or .nii.gz, not as {path.name}")
+        raise OutputError(f"images and labels are written as .nii or .nii.gz, not as {path.name}")
     temporary = path.with_name(f".{path.name.removesuffix(suffix)}.{os.getpid()}{suffix}")
     try:
-        nib.save(_label_image(labels, volume), temporary)
+        nib.save(image, temporary)
         os.replace(temporary, path)
     except OSError as exc:
         raise OutputError(f"{path} cannot be written: {exc}", hint="Choose a folder with space and write permission.") from exc
@@ -88,13 +103,19 @@ def write_labels(path: Path, labels: np.ndarray, volume: Volume) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def _new_image(array: np.ndarray, volume: Volume) -> Any:
+    """An image (Z, Y, X) under a header of our own."""
+    image = nib.Nifti1Image(array.T, volume.affine[:, _ZYX])  # the permutation is its own inverse
+    image.header.set_xyzt_units("mm")
+    image.header.set_sform(image.affine, code="scanner")
+    image.header.set_qform(image.affine, code="scanner", strip_shears=True)
+    return image
+
+
 def _label_image(labels: np.ndarray, volume: Volume) -> Any:
     header = volume.source.header
     if not isinstance(header, nib.Nifti1Header):  # Nifti2Header is one, too
-        image = nib.Nifti1Image(labels.T, volume.affine[:, _ZYX])  # the permutation is its own inverse
-        image.header.set_xyzt_units("mm")
-        image.header.set_sform(image.affine, code="scanner")
-        image.header.set_qform(image.affine, code="scanner", strip_shears=True)
+        image = _new_image(labels, volume)
     else:
         header = header.copy()
         header.set_data_dtype(labels.dtype)

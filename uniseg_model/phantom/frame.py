@@ -117,7 +117,7 @@ def draw_muscles(patient: Patient) -> Iterator[Stroke]:
 def draw_spine(rng: np.random.Generator, patient: Patient) -> Iterator[Stroke]:
     """Vertebrae with their arches, the discs between them, the canal with the cord."""
     height, z = 37.0, -166.0
-    cortex, stacks, marrow, discs = [], [], [], []
+    cortex, arches, marrow, discs = [], [], [], []
     while z < 258:
         size = _size_at(z)
         here, above = spine_at(patient, z), spine_at(patient, z + height / 2)
@@ -127,12 +127,12 @@ def draw_spine(rng: np.random.Generator, patient: Patient) -> Iterator[Stroke]:
         waist = ellipsoid(shifted(here, 0, 27 * size, 0), (30 * size, 12.5 * size, 0.24 * height), lean)
         cortex.append(without(body, waist, 4))
         marrow.append(grown(without(body, waist, 4), -2.6))
-        stacks += _arch(here, size, height, -np.tan(np.deg2rad(tilt)))
+        arches += _arch(here, size, height, -np.tan(np.deg2rad(tilt)))
         discs.append(column(above, (20.5 * size, 15 * size), 0.12 * height + 0.8, lean))
         z, height = z + height, float(np.interp(z, (-166, 0, 200), (35, 25.5, 16)))
     yield Stroke("disc", tuple(discs), (85.0,))
     yield Stroke("vertebrae", tuple(cortex), (patient.marrow + 270,))
-    yield Stroke("vertebrae", tuple(stacks), (patient.marrow + 210,))
+    yield Stroke("vertebrae", tuple(arches), (patient.marrow + 210,))
     yield Stroke("vertebrae", tuple(marrow), (patient.marrow,))
     canal = [(*shifted(spine_at(patient, z), 0, -_canal_behind(z), 0), 8.5) for z in np.arange(-180.0, 281, 20)]
     yield Stroke("canal", capsules(tube(canal, rounds=1)), (15.0,))

@@ -1,0 +1,221 @@
+"""What every front end stands on: which weights, which tasks, run, save. It knows no terminal, window or page."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from uniseg_app.outputs import check_output, check_replaceable, is_label_file, staged
+from uniseg_app.settings import read_settings
+from uniseg_model.errors import OptionError, WeightsError
+from uniseg_model.io import read_volume
+from uniseg_model.progress import Progress, ProgressHook, ignore_progress
+from uniseg_model.segmentation import MergedMap, Segmentation, merge, write_json
+from uniseg_model.suitability import suitable_tasks
+from uniseg_model.tasks import Task, TaskRegistry, builtin_tasks
+from uniseg_model.volume import Volume
+
+if TYPE_CHECKING:
+    from uniseg_model.predictor import Options, Session
+    from uniseg_model.record import RunRecord
+
+MERGE_RULES = ("keep", "original")
+
+
+@dataclass(frozen=True)
+class SegmentRequest:
+    """One image to segment, as a person puts it.
+
+    images: one file per channel, one 4-D file, or one DICOM folder. tasks: keys, or ``all``.
+    out: a folder, or a NIfTI name for one map. merge: one of ``MERGE_RULES``.
+    report: where the run record goes besides the folder's own ``run.json``.
+    overwrite: replace even label files that were edited since, or that this program did not write.
+    """
+
+    images: tuple[Path, ...]
+    tasks: tuple[str, ...]
+    out: Path
+    options: Options
+    weights: Path | None = None
+    device: str = "auto"
+    precision: str = "auto"
+    threads: int | None = None
+    merge: str = "keep"
+    series: str | None = None
+    report: Path | None = None
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a request came to. ``segmentations`` is empty when the original's merge was asked for."""
+
+    segmentations: tuple[Segmentation, ...]
+    merged: MergedMap | None
+    record: RunRecord
+    files: tuple[Path, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "files": [str(path) for path in self.files],
+            "tasks": {s.task.key: s.to_dict() for s in self.segmentations},
+            "merged": self.merged.to_dict() if self.merged else None,
+            "record": self.record.to_dict(),
+        }
+
+
+def find_weights(named: Path | None) -> Path:
+    """The weights to use: the named ones, ``$UNISEG_WEIGHTS``, those in the settings, or the embedded demo weights.
+
+    Raises:
+        WeightsError: there are none.
+    """
+    from uniseg_model.predictor import embedded_weights
+
+    if chosen := named or os.environ.get("UNISEG_WEIGHTS"):
+        return Path(chosen)
+    weights = read_settings().weights or embedded_weights()
+    if not weights.exists():
+        raise WeightsError(
+            "no weights were named and none are installed",
+            hint="Name a file with --weights or $UNISEG_WEIGHTS; `uniseg weights import` makes one from the authors' checkpoint.",
+        )
+    return weights
+
+
+def segment(request: SegmentRequest, progress: ProgressHook = ignore_progress) -> Outcome:
+    """Read, segment and save. Nothing is written unless everything is.
+
+    Raises:
+        UniSegError: of the kind that fits what is wrong. Cancelled: the hook wanted it so.
+    """
+    _check(request)
+    progress(Progress("read"))
+    weights = find_weights(request.weights)
+    volume = read_volume(request.images, series=request.series)
+    progress(Progress("load weights"))
+    session = _open(request, weights, volume)
+    tasks = choose_tasks(request.tasks, session.tasks, volume)
+    if is_label_file(request.out) and request.merge != "original" and len(tasks) > 1:
+        raise OptionError(f"{len(tasks)} tasks need a folder, {request.out.name} is one file", hint="Name a folder, or one task.")
+    names = _names(request, tasks)
+    if not request.overwrite:
+        check_replaceable([_folder(request.out) / name for name in names])
+    if request.merge == "original":
+        merged, record = session.segment_as_original(tasks, request.options, progress)
+        return _saved(request, Outcome((), merged, record), names)
+    parts = session.segment(tasks, request.options, progress)
+    merged_parts = merge(parts, session.tasks.label_values) if len(parts) > 1 else None
+    return _saved(request, Outcome(tuple(parts), merged_parts, parts[0].record), names)
+
+
+def choose_tasks(asked: Sequence[str], known: TaskRegistry, volume: Volume) -> list[Task]:
+    """The tasks behind the keys, in the order asked for; ``all`` stands for those the image suits.
+
+    Raises:
+        TaskError: an unknown key. ModalityError: ``all``, and no task takes that many channels.
+        OptionError: no key at all.
+    """
+    chosen: dict[str, Task] = {}
+    for key in filter(None, (key.strip() for key in asked)):
+        found = suitable_tasks(known, volume) if key == "all" else [known[key]]
+        chosen.update({task.key: task for task in found})
+    if not chosen:
+        raise OptionError("no task was asked for", hint=f"Choose from {', '.join(known)}, or all.")
+    return list(chosen.values())
+
+
+def _check(request: SegmentRequest) -> None:
+    if request.merge not in MERGE_RULES:
+        raise OptionError(f"the merge rule must be {' or '.join(MERGE_RULES)}, not {request.merge!r}")
+    check_output(request.out, request.images)
+    if request.report:
+        check_output(request.report.parent, request.images)
+
+
+def _open(request: SegmentRequest, weights: Path, volume: Volume) -> Session:
+    from uniseg_model.predictor import load_model
+
+    model = load_model(weights, device=request.device, precision=request.precision, threads=request.threads)
+    return model.open(volume)
+
+
+def _folder(out: Path) -> Path:
+    return out.parent if is_label_file(out) else out
+
+
+def _names(request: SegmentRequest, tasks: Sequence[Task]) -> list[str]:
+    """Names of the label files: one a task and, of several tasks, the map of all."""
+    if is_label_file(request.out):
+        return [request.out.name]
+    single = [] if request.merge == "original" else [f"{task.key}.nii.gz" for task in tasks]
+    return single if len(single) == 1 else [*single, "merged.nii.gz"]
+
+
+def _saved(request: SegmentRequest, outcome: Outcome, names: Sequence[str]) -> Outcome:
+    folder = _folder(request.out)
+    maps = [*outcome.segmentations, *([outcome.merged] if outcome.merged else [])]
+    with staged(folder) as staging:
+        for name, labels in zip(names, maps, strict=True):
+            labels.save(staging / name)
+        if folder == request.out:
+            write_json(staging / "run.json", outcome.record.to_dict())
+        files = sorted(folder / path.name for path in staging.iterdir())
+    if request.report:
+        write_report(request.report, outcome.record.to_dict())
+    return replace(outcome, files=tuple(files))
+
+
+def write_report(path: Path, facts: Mapping[str, Any]) -> None:
+    """Write the run record where it was asked for.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    with staged(path.parent) as staging:
+        write_json(staging / path.name, facts)
+
+
+def make_phantoms(key: str, folder: Path, count: int, seed: int, progress: ProgressHook = ignore_progress) -> list[str]:
+    """Write ``count`` synthetic cases of a task as a data set; their names.
+
+    Raises:
+        TaskError: an unknown key. OutputError: the folder cannot be written.
+    """
+    from uniseg_model.dataset import write_case, write_description
+    from uniseg_model.phantom import make_phantom
+
+    task = builtin_tasks()[key]
+    check_output(folder, [])
+    cases = []
+    for number in range(seed, seed + count):
+        progress(Progress("phantom", number - seed, count))
+        phantom = make_phantom(key, number)
+        cases.append(f"{phantom.family}_{number:04d}")
+        write_case(folder, cases[-1], phantom.volume, phantom.labels[key])
+    write_description(folder, task)
+    return cases
+
+
+def run_demo(folder: Path, progress: ProgressHook = ignore_progress) -> Outcome:
+    """Segment a phantom CT with the installed weights or, where there are none, with untrained ones that say so.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    from uniseg_model.checkpoint import untrained
+    from uniseg_model.network.config import NetworkConfig
+    from uniseg_model.predictor import Options
+
+    [case] = make_phantoms("liver", folder / "phantom", 1, 7, progress)
+    try:
+        weights = find_weights(None)
+    except WeightsError:
+        weights = folder / "untrained.safetensors"
+        untrained(NetworkConfig(window=(32, 96, 96), features=(8, 16, 32, 64, 80, 80))).save(weights)
+    image = folder / "phantom" / "imagesTr" / f"{case}_0000.nii.gz"
+    return segment(SegmentRequest((image,), ("liver", "spleen"), folder / "labels", Options(), weights=weights), progress)

@@ -1,0 +1,43 @@
+"""What a user has chosen once and for all: a small TOML file in the place where the system keeps such files."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from platformdirs import user_config_path
+
+from uniseg_model.errors import OptionError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """weights: the checkpoint to use when none is named."""
+
+    weights: Path | None = None
+
+
+def settings_path() -> Path:
+    """``$UNISEG_SETTINGS``, or ``settings.toml`` in the user's configuration folder for ``uniseg``."""
+    chosen = os.environ.get("UNISEG_SETTINGS")
+    return Path(chosen) if chosen else user_config_path("uniseg", appauthor=False) / "settings.toml"
+
+
+def read_settings() -> Settings:
+    """The settings; without a file, the defaults.
+
+    Raises:
+        OptionError: the file is not TOML or has an unknown entry.
+    """
+    path = settings_path()
+    try:
+        entries = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return Settings()
+    except (OSError, ValueError) as exc:
+        raise OptionError(f"the settings file {path} cannot be read: {exc}", hint="Mend it or remove it.") from exc
+    if unknown := sorted(set(entries) - {"weights"}):
+        raise OptionError(f"the settings file {path} has an unknown entry {unknown[0]!r}", hint="Known entries: weights.")
+    return Settings(weights=Path(entries["weights"]).expanduser() if "weights" in entries else None)
