@@ -18,5 +18,7 @@ def shared(relative: str) -> Path:
     """The optional file or folder, or a skip."""
     path = ROOT / relative
     if not path.exists():
-        pytest.skip(f"optional test data {relative} are not here (looked in $UNISEG_TEST_DATA or {ROOT.name}/ beside the checkout)")
+        pytest.skip(
+            f"optional test data {relative} are not here (looked in $UNISEG_TEST_DATA or {ROOT.name}/ beside the checkout)"
+        )
     return path

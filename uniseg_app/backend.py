@@ -101,7 +101,9 @@ def segment(request: SegmentRequest, progress: ProgressHook = ignore_progress) -
     session = _open(request, weights, volume)
     tasks = choose_tasks(request.tasks, session.tasks, volume)
     if is_label_file(request.out) and request.merge != "original" and len(tasks) > 1:
-        raise OptionError(f"{len(tasks)} tasks need a folder, {request.out.name} is one file", hint="Name a folder, or one task.")
+        raise OptionError(
+            f"{len(tasks)} tasks need a folder, {request.out.name} is one file", hint="Name a folder, or one task."
+        )
     names = _names(request, tasks)
     if not request.overwrite:
         check_replaceable([_folder(request.out) / name for name in names])
@@ -158,7 +160,7 @@ def _names(request: SegmentRequest, tasks: Sequence[Task]) -> list[str]:
 
 def _saved(request: SegmentRequest, outcome: Outcome, names: Sequence[str]) -> Outcome:
     folder = _folder(request.out)
-    maps = [*outcome.segmentations, *([outcome.merged] if outcome.merged else [])]
+    maps: list[Segmentation | MergedMap] = [*outcome.segmentations, *([outcome.merged] if outcome.merged else [])]
     with staged(folder) as staging:
         for name, labels in zip(names, maps, strict=True):
             labels.save(staging / name)

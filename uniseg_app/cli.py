@@ -33,7 +33,10 @@ weights_app = typer.Typer(help="Import and inspect weights.", no_args_is_help=Tr
 app.add_typer(weights_app, name="weights")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-Weights = Annotated[Path | None, typer.Option("--weights", metavar="W", help="Weights file. Default: $UNISEG_WEIGHTS, the settings, the demo weights.")]
+Weights = Annotated[
+    Path | None,
+    typer.Option("--weights", metavar="W", help="Weights file. Default: $UNISEG_WEIGHTS, the settings, the demo weights."),
+]
 
 
 def _version(wanted: bool) -> None:
@@ -43,7 +46,9 @@ def _version(wanted: bool) -> None:
 
 
 @app.callback()
-def _root(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False) -> None:
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
     pass
 
 
@@ -122,7 +127,9 @@ def import_weights(
     out.parent.mkdir(parents=True, exist_ok=True)
     checkpoint.save(out)
     warn(f"Licence: {checkpoint.about.licence}")
-    say(f"Imported {checkpoint.n_parameters:,} parameters for {len(checkpoint.tasks)} tasks, windows of {checkpoint.config.window} voxels")
+    say(
+        f"Imported {checkpoint.n_parameters:,} parameters for {len(checkpoint.tasks)} tasks, windows of {checkpoint.config.window} voxels"
+    )
     say(f"to {out} (SHA-256 of the weights {checkpoint.sha256})")
 
 
@@ -141,7 +148,7 @@ def weights_info(weights: Annotated[Path, typer.Argument(metavar="W")], as_json:
         say_json(facts)
         return
     for name, value in facts.items():
-        say(f"{name:11} {', '.join(value) if name == 'tasks' else value}")
+        say(f"{name:11} {value}")
 
 
 @weights_app.command("verify")
@@ -181,7 +188,9 @@ def evaluate(
     from uniseg_model.evaluation import evaluate_folders
 
     with progress_shown(quiet=as_json) as progress:
-        found = evaluate_folders(predictions, references, _registry(weights)[task], tolerance_mm=tolerance_mm, progress=progress)
+        found = evaluate_folders(
+            predictions, references, _registry(weights)[task], tolerance_mm=tolerance_mm, progress=progress
+        )
     if as_json:
         say_json(found.to_dict())
     else:
@@ -256,7 +265,9 @@ def _tell(outcome: Outcome) -> None:
     mirroring = "with" if record.options["mirror"] else "without"
     say(f"Device: {record.engine['device']}, {record.engine['precision']}, {mirroring} mirroring; {seconds:.1f} s, "
         f"peak memory {record.peak_memory_gb['process']:.2f} GB")  # fmt: skip
-    say(f"Weights: {record.weights['name']} ({KINDS.get(record.weights['kind'], record.weights['kind'])}). Licence: {record.weights['licence']}")
+    say(
+        f"Weights: {record.weights['name']} ({KINDS.get(record.weights['kind'], record.weights['kind'])}). Licence: {record.weights['licence']}"
+    )
     say(DISCLAIMER)
 
 

@@ -43,7 +43,10 @@ def check_replaceable(files: Sequence[Path]) -> None:
     """
     for path in files:
         if path.exists() and not is_unedited(path):
-            raise OutputError(f"{path} was edited, or was not written by this program", hint="Move it away, choose another output, or add --overwrite.")
+            raise OutputError(
+                f"{path} was edited, or was not written by this program",
+                hint="Move it away, choose another output, or add --overwrite.",
+            )
 
 
 def _check_writable(folder: Path) -> None:

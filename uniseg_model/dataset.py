@@ -1,8 +1,8 @@
 """Folders of cases in nnU-Net's layout, so that users' own folders work as they are.
 
-    DATASET/imagesTr/CASE_0000.nii.gz   one file per channel: _0000, _0001, ...
-    DATASET/labelsTr/CASE.nii.gz        values as in the task's labels
-    DATASET/dataset.json                channels and labels by name (version 2)
+DATASET/imagesTr/CASE_0000.nii.gz   one file per channel: _0000, _0001, ...
+DATASET/labelsTr/CASE.nii.gz        values as in the task's labels
+DATASET/dataset.json                channels and labels by name (version 2)
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ def write_case(folder: Path, case: str, volume: Volume, labels: np.ndarray) -> N
         images.mkdir(parents=True, exist_ok=True)
         answers.mkdir(exist_ok=True)
     except OSError as exc:
-        raise OutputError(f"{folder} cannot be written: {exc}", hint="Choose a folder with space and write permission.") from exc
+        raise OutputError(
+            f"{folder} cannot be written: {exc}", hint="Choose a folder with space and write permission."
+        ) from exc
     for number, channel in enumerate(volume.array):
         write_image(images / f"{case}_{number:04d}.nii.gz", channel, volume)
     write_labels(answers / f"{case}.nii.gz", labels, volume)

@@ -111,8 +111,8 @@ def infer_config(weights: Mapping[str, Tensor]) -> NetworkConfig:
         n_classes=n_classes,
         window=window,  # type: ignore[arg-type]
         features=tuple(tensor.shape[0] for tensor in firsts),
-        strides=tuple(strides),
-        kernels=tuple(tuple(tensor.shape[2:]) for tensor in firsts),
+        strides=tuple(strides),  # type: ignore[arg-type]
+        kernels=tuple(tuple(tensor.shape[2:]) for tensor in firsts),  # type: ignore[misc]
         stems=tuple(stems),
     )
 

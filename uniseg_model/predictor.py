@@ -17,7 +17,7 @@ from uniseg_model.checkpoint import Checkpoint, load_checkpoint
 from uniseg_model.engines import Engine
 from uniseg_model.engines.torch_engine import TorchEngine
 from uniseg_model.errors import OptionError
-from uniseg_model.preprocess import Prepared, Recipe, prepare
+from uniseg_model.preprocess import Prepared, Recipe, Restored, prepare
 from uniseg_model.progress import Progress, ProgressHook, ignore_progress
 from uniseg_model.record import RunRecord, Stopwatch, peak_memory_gb
 from uniseg_model.segmentation import MergedMap, Segmentation
@@ -100,7 +100,7 @@ class Session:
             OutOfMemoryError: even the smallest plan does not fit. Cancelled: the hook wanted it so.
         """
         run = _Run(self, self._tasks(tasks), options or Options(), progress)
-        labels = {}
+        labels: dict[str, Restored] = {}
         for recipe, group in run.passes():
             prepared, probabilities = run.sweep(recipe, group, whole_head=False)
             for task in group:

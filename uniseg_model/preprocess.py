@@ -54,7 +54,7 @@ class Axes:
         """A view (..., Z, Y, X) -> (..., z, y, x)."""
         lead = array.ndim - 3
         moved = array.transpose(*range(lead), *(lead + axis for axis in self.order))
-        return np.flip(moved, [lead + axis for axis in self.flips])
+        return np.asarray(np.flip(moved, tuple(lead + axis for axis in self.flips)))
 
     def undo(self, array: np.ndarray) -> np.ndarray:
         """A copy in C order, (z, y, x) -> (Z, Y, X)."""
@@ -85,7 +85,7 @@ class Prepared:
     @property
     def cropped_shape(self) -> Shape:
         """Voxels of the crop box along z, y, x, before resampling."""
-        return tuple(side.stop - side.start for side in self.box)  # type: ignore[return-value]
+        return tuple(side.stop - side.start for side in self.box)
 
     def restore(self, probabilities: np.ndarray, *, margin: bool = False) -> Restored:
         """Labels on the volume's own grid from class probabilities (K, z, y, x) on the prepared grid.
@@ -142,7 +142,7 @@ def prepare(volume: Volume, recipe: Recipe) -> Prepared:
     box = nonzero_box(turned)
     spacing_mm: Triple = tuple(volume.spacing_mm[axis] for axis in axes.order)  # type: ignore[assignment]
     cropped = turned[(slice(None), *box)]
-    shape = new_shape(cropped.shape[1:], spacing_mm, recipe.spacing_mm)  # type: ignore[arg-type]
+    shape = new_shape(cropped.shape[1:], spacing_mm, recipe.spacing_mm)
     apart = coarse_axis(spacing_mm, recipe.spacing_mm)
     array = np.empty((len(cropped), *shape), np.float32)
     for channel, rule, out in zip(cropped, recipe.intensity, array, strict=True):
@@ -150,7 +150,7 @@ def prepare(volume: Volume, recipe: Recipe) -> Prepared:
             channel = np.nan_to_num(channel, nan=0.0)
         out[...] = resample_image(channel, shape, apart)
         _NORMALISE[rule](out)
-    return Prepared(array, recipe, axes, box, spacing_mm, turned.shape[1:])  # type: ignore[arg-type]
+    return Prepared(array, recipe, axes, box, spacing_mm, turned.shape[1:])
 
 
 def axes_for(affine: np.ndarray, rule: str) -> Axes:
@@ -180,8 +180,8 @@ def nonzero_box(array: np.ndarray) -> tuple[slice, slice, slice]:
             occupied[0][z] |= mask.any()
             occupied[1] |= mask.any(axis=1)
             occupied[2] |= mask.any(axis=0)
-    z, y, x = (slice(int(used[0]), int(used[-1]) + 1) for used in map(np.flatnonzero, occupied))
-    return z, y, x
+    sides = [np.flatnonzero(used) for used in occupied]
+    return tuple(slice(int(side[0]), int(side[-1]) + 1) for side in sides)  # type: ignore[return-value]
 
 
 def new_shape(shape: Shape, spacing_mm: Triple, target_mm: Triple) -> Shape:

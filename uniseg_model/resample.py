@@ -48,7 +48,7 @@ def spline_matrix(n: int, m: int, order: int) -> np.ndarray:
 def nearest_indices(n: int, m: int) -> np.ndarray:
     """Which of ``n`` samples is nearest to each of ``m`` new ones; half-way goes up."""
     centres = (np.arange(m) + 0.5) * n / m - 0.5
-    return np.clip(np.floor(centres + 0.5).astype(int), 0, n - 1)
+    return np.asarray(np.clip(np.floor(centres + 0.5).astype(int), 0, n - 1))
 
 
 def resample_image(image: np.ndarray, shape: Shape, apart: int | None) -> np.ndarray:
@@ -89,7 +89,7 @@ def _along(array: np.ndarray, m: int, axis: int, order: int = 3) -> np.ndarray:
 def _times(matrix: np.ndarray, array: np.ndarray, axis: int) -> np.ndarray:
     """The matrix product along one axis of a float64 array."""
     if axis == array.ndim - 1:
-        return array @ matrix.T
+        return np.asarray(array @ matrix.T)
     moved = np.moveaxis(array, axis, -2)
     return np.moveaxis(matrix @ moved, -2, axis)
 

@@ -81,7 +81,7 @@ def sweep_windows(
         OutOfMemoryError: one window at a time, summed on the CPU, is still too much.
         OptionError: the step is outside (0, 1].
     """
-    pads = padding(array.shape[1:], engine.window)  # type: ignore[arg-type]
+    pads = padding(array.shape[1:], engine.window)
     padded = torch.from_numpy(np.pad(array, [(0, 0), *pads]))
     starts = window_starts(tuple(padded.shape[1:]), engine.window, sweep.step)  # type: ignore[arg-type]
     weight = torch.from_numpy(importance(engine.window).copy()) if len(starts) > 1 else torch.ones(engine.window)

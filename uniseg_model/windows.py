@@ -49,7 +49,7 @@ def importance(window: Shape) -> np.ndarray:
     peak = np.zeros(window)
     peak[tuple(side // 2 for side in window)] = 1
     weights = ndimage.gaussian_filter(peak, [side * _SIGMA for side in window], mode="constant")
-    weights = (weights / weights.max()).astype(np.float32)
+    weights = np.asarray(weights / weights.max(), dtype=np.float32)
     weights[weights == 0] = weights[weights > 0].min()
     weights.flags.writeable = False
     return weights

@@ -13,7 +13,8 @@ import pytest
 from shared_data import shared
 
 from uniseg_model.errors import FileFormatError, GeometryError, ImageError, IntensityError, MissingPackageError
-from uniseg_model.io.dicom import DicomSeries, even_gap, list_series, read_dicom, slice_axes, stack_affine, stack_order
+from uniseg_model.io.dicom import DicomSeries, list_series, read_dicom
+from uniseg_model.io.stack import even_gap, slice_axes, stack_affine, stack_order
 
 pydicom = pytest.importorskip("pydicom")
 

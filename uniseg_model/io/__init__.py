@@ -40,12 +40,12 @@ def read_volume(paths: str | PathLike[str] | Sequence[str | PathLike[str]], *, s
 
 
 def _read_one(path: Path, series: str | None) -> Volume:
-    if path.is_dir():
+    if not path.exists():
+        raise FileFormatError(f"there is no file or folder {path}")
+    if path.is_dir() or path.suffix.lower() == ".dcm":  # one file may hold many frames
         from uniseg_model.io.dicom import read_dicom
 
         return read_dicom(path, series)
-    if not path.exists():
-        raise FileFormatError(f"there is no file or folder {path}")
     if path.name.lower().endswith(NIFTI_SUFFIXES):
         return nifti.read_nifti(path)
     raise FileFormatError(

@@ -48,7 +48,7 @@ class NetworkConfig:
     @property
     def total_stride(self) -> Shape:
         """Input voxels per bottleneck voxel."""
-        return tuple(math.prod(steps) for steps in zip(*self.strides, strict=True))  # type: ignore[return-value]
+        return tuple(math.prod(steps) for steps in zip(*self.strides, strict=True))
 
     @property
     def prompt_shape(self) -> Shape:

@@ -47,14 +47,14 @@ class UniSegNet(nn.Module):
         self.universal_prompt = nn.Parameter(torch.randn(1, config.n_tasks, *config.prompt_shape))
         fused = features[-1] + config.n_tasks
         hidden = fused // _FUSION_SHRINK
-        self.fusion = nn.ModuleList([Block(fused, hidden), Block(hidden, hidden), Block(hidden, config.n_tasks)])
+        self.fusion = nn.Sequential(Block(fused, hidden), Block(hidden, hidden), Block(hidden, config.n_tasks))
         below = [features[-1] + 1, *reversed(features[1:-1])]  # + 1: the task prompt
         beside = list(reversed(features[:-1]))
         steps = list(reversed(strides))
         self.upsample = nn.ModuleList(
             nn.ConvTranspose3d(i, o, s, stride=s, bias=False) for i, o, s in zip(below, beside, steps, strict=True)
         )
-        self.decoder = nn.ModuleList(nn.ModuleList([Block(2 * n, n), Block(n, n)]) for n in beside)
+        self.decoder = nn.ModuleList(nn.Sequential(Block(2 * n, n), Block(n, n)) for n in beside)
         self.heads = nn.ModuleList(nn.Conv3d(n, config.n_classes, 1, bias=False) for n in beside)
         self.apply(_initialise)
 
@@ -69,18 +69,15 @@ class UniSegNet(nn.Module):
             raise GeometryError(f"the network takes windows of {self.config.window} voxels, not {tuple(x.shape[2:])}")
         skips = []
         for stage in self.encoder:
-            for block in stage:
-                x = block(x)
+            x = stage(x)
             skips.append(x)
         return Features(tuple(skips[:-1]), skips[-1])
 
     def prompts(self, features: Features) -> Tensor:
         """The task prompts of these windows, (B, T, z, y, x): universal prompt and bottleneck, fused."""
         universal = self.universal_prompt.expand(len(features.bottleneck), -1, -1, -1, -1)
-        x = torch.cat([features.bottleneck, universal], dim=1)  # (B, F + T, z, y, x)
-        for block in self.fusion:
-            x = block(x)
-        return x
+        fused: Tensor = self.fusion(torch.cat([features.bottleneck, universal], dim=1))  # (B, F + T) -> (B, T)
+        return fused
 
     def decode(self, features: Features, prompt: Tensor) -> Tensor:
         """Class logits (B, K, Z, Y, X) under one task prompt per window, (B, 1, z, y, x)."""
@@ -110,9 +107,8 @@ class UniSegNet(nn.Module):
     def _ascend(self, level: int, x: Tensor, skip: Tensor) -> Tensor:
         """One decoder stage, from the resolution below to the skip's."""
         x = torch.cat([self.upsample[level](x), skip], dim=1)
-        for block in self.decoder[level]:
-            x = block(x)
-        return x
+        out: Tensor = self.decoder[level](x)
+        return out
 
 
 def pick(prompts: Tensor, tasks: Tensor) -> Tensor:
@@ -120,8 +116,8 @@ def pick(prompts: Tensor, tasks: Tensor) -> Tensor:
     return prompts[torch.arange(len(prompts), device=prompts.device), tasks.to(prompts.device)].unsqueeze(1)
 
 
-def _stage(c_in: int, c_out: int, kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> nn.ModuleList:
-    return nn.ModuleList([Block(c_in, c_out, kernel, stride), Block(c_out, c_out, kernel)])
+def _stage(c_in: int, c_out: int, kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> nn.Sequential:
+    return nn.Sequential(Block(c_in, c_out, kernel, stride), Block(c_out, c_out, kernel))
 
 
 def _initialise(module: nn.Module) -> None:
