@@ -38,10 +38,8 @@ class UniSegNet(nn.Module):
         super().__init__()
         self.config = config
         features, strides = config.features, config.strides
-        first = nn.ModuleList([
-            Stem(config.stems, features[0], config.kernels[0]),
-            Block(features[0], features[0], config.kernels[0]),
-        ])
+        stem = Stem(config.stems, features[0], config.kernels[0])
+        first = nn.Sequential(stem, Block(features[0], features[0], config.kernels[0]))
         deeper = [_stage(*pair) for pair in zip(features, features[1:], config.kernels[1:], strides, strict=False)]
         self.encoder = nn.ModuleList([first, *deeper])
         self.universal_prompt = nn.Parameter(torch.randn(1, config.n_tasks, *config.prompt_shape))
