@@ -1,0 +1,114 @@
+"""Windows: starts, weights and padding, each with numbers one can check by hand."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from uniseg_model.errors import OptionError
+from uniseg_model.windows import importance, padding, window_starts
+
+
+def along(size: int, side: int, step: float = 0.5) -> list[int]:
+    """Starts along one axis."""
+    return [z for z, _, _ in window_starts((size, 1, 1), (side, 1, 1), step)]
+
+
+@pytest.mark.parametrize(
+    ("size", "side", "step", "starts"),
+    [
+        (182, 64, 0.5, [0, 30, 59, 88, 118]),  # seen in a run of the original: 29.5 -> 30, 88.5 -> 88
+        (64, 64, 0.5, [0]),
+        (65, 64, 0.5, [0, 1]),
+        (96, 64, 0.5, [0, 32]),
+        (97, 64, 0.5, [0, 16, 33]),  # 16.5 goes to the even 16
+        (99, 64, 0.5, [0, 18, 35]),  # 17.5 goes to the even 18
+        (128, 64, 0.5, [0, 32, 64]),
+        (10, 4, 1.0, [0, 3, 6]),
+        (8, 4, 1.0, [0, 4]),
+        (6, 4, 0.25, [0, 1, 2]),
+    ],
+)
+def test_starts_along_one_axis(size: int, side: int, step: float, starts: list[int]) -> None:
+    assert along(size, side, step) == starts
+
+
+def test_windows_come_with_z_outermost() -> None:
+    assert window_starts((6, 4, 5), (4, 4, 4), 0.5) == [(0, 0, 0), (0, 0, 1), (2, 0, 0), (2, 0, 1)]
+
+
+def test_a_grid_of_the_window_s_size_has_one_window() -> None:
+    assert window_starts((64, 192, 192), (64, 192, 192)) == [(0, 0, 0)]
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(st.integers(10, 60), st.integers(0, 200), st.sampled_from([0.1, 0.25, 0.5, 0.75, 1.0]))
+def test_windows_reach_both_ends_and_leave_no_gap(side: int, more: int, step: float) -> None:
+    starts = along(side + more, side, step)
+    assert starts[0] == 0
+    assert starts[-1] == more
+    assert all(0 < b - a <= math.ceil(side * step) for a, b in pairwise(starts))
+
+
+@pytest.mark.parametrize("step", [0.0, -0.5, 1.01, math.nan])
+def test_a_step_outside_its_range_is_refused(step: float) -> None:
+    with pytest.raises(OptionError, match=rf"above 0 and at most 1, not {step:g}"):
+        window_starts((8, 8, 8), (4, 4, 4), step)
+
+
+@pytest.mark.parametrize(
+    ("shape", "window", "voxels"),
+    [
+        ((64, 192, 192), (64, 192, 192), [(0, 0), (0, 0), (0, 0)]),
+        ((100, 191, 189), (64, 192, 192), [(0, 0), (0, 1), (1, 2)]),
+        ((1, 2, 4), (4, 4, 4), [(1, 2), (1, 1), (0, 0)]),
+    ],
+)
+def test_padding_puts_the_odd_voxel_after(shape: tuple, window: tuple, voxels: list[tuple[int, int]]) -> None:
+    assert padding(shape, window) == voxels
+
+
+def slowly(window: tuple[int, int, int]) -> np.ndarray:
+    """A Gaussian of sigma = side / 8 round side // 2, cut off at 4 sigma, voxel by voxel."""
+    weights = np.zeros(window)
+    for index in np.ndindex(window):
+        weight = 1.0
+        for i, side in zip(index, window, strict=True):
+            sigma, distance = side / 8, abs(i - side // 2)
+            weight *= math.exp(-(distance**2) / (2 * sigma**2)) if distance <= int(4 * sigma + 0.5) else 0.0
+        weights[index] = weight
+    return weights
+
+
+@pytest.mark.parametrize("window", [(8, 8, 8), (6, 9, 16), (1, 4, 5), (2, 3, 24)])
+def test_importance_is_a_gaussian_of_an_eighth_of_the_side(window: tuple[int, int, int]) -> None:
+    weights = importance(window)
+    assert weights.shape == window
+    assert weights.dtype == np.float32
+    np.testing.assert_allclose(weights, slowly(window), rtol=1e-5)
+
+
+@pytest.mark.parametrize("window", [(64, 192, 192), (8, 16, 32), (3, 5, 7)])
+def test_importance_is_1_in_the_middle_and_nowhere_0(window: tuple[int, int, int]) -> None:
+    weights = importance(window)
+    assert weights.max() == 1
+    assert np.unravel_index(weights.argmax(), window) == tuple(side // 2 for side in window)
+    assert weights.min() > 0
+
+
+def test_importance_by_hand() -> None:
+    weights = importance((8, 8, 8))  # sigma is 1 voxel, the middle is voxel 4
+    assert weights[4, 4, 5] == pytest.approx(math.exp(-0.5))
+    assert weights[4, 5, 5] == pytest.approx(math.exp(-1))
+    assert weights[0, 4, 4] == pytest.approx(math.exp(-8))
+
+
+def test_nobody_can_change_the_shared_weights() -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        importance((4, 4, 4))[0, 0, 0] = 1
+    assert importance((4, 4, 4)) is importance((4, 4, 4))
