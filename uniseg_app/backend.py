@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from uniseg_app.outputs import check_output, check_replaceable, is_label_file, staged
+from uniseg_app.outputs import check_file, check_folder, check_output, check_replaceable, is_label_file, staged
 from uniseg_app.settings import read_settings
 from uniseg_model.errors import OptionError, WeightsError
 from uniseg_model.io import read_volume
@@ -19,7 +19,7 @@ from uniseg_model.tasks import Task, TaskRegistry, builtin_tasks
 from uniseg_model.volume import Volume
 
 if TYPE_CHECKING:
-    from uniseg_model.predictor import Options, Session
+    from uniseg_model.predictor import Options, Predictor
     from uniseg_model.record import RunRecord
 
 MERGE_RULES = ("keep", "original")
@@ -94,19 +94,21 @@ def segment(request: SegmentRequest, progress: ProgressHook = ignore_progress) -
         UniSegError: of the kind that fits what is wrong. Cancelled: the hook wanted it so.
     """
     _check(request)
-    progress(Progress("read"))
-    weights = find_weights(request.weights)
-    volume = read_volume(request.images, series=request.series)
     progress(Progress("load weights"))
-    session = _open(request, weights, volume)
-    tasks = choose_tasks(request.tasks, session.tasks, volume)
+    model = _load_model(request)
+    known = model.checkpoint.tasks
+    for key in _keys(request.tasks):
+        if key != "all":
+            known[key]  # an unknown task is told before a large image is read
+    progress(Progress("read"))
+    session = model.open(read_volume(request.images, series=request.series))
+    tasks = choose_tasks(request.tasks, known, session.volume)
     if is_label_file(request.out) and request.merge != "original" and len(tasks) > 1:
         raise OptionError(
             f"{len(tasks)} tasks need a folder, {request.out.name} is one file", hint="Name a folder, or one task."
         )
     names = _names(request, tasks)
-    if not request.overwrite:
-        check_replaceable([_folder(request.out) / name for name in names])
+    check_replaceable([_folder(request.out) / name for name in names], request.images, overwrite=request.overwrite)
     if request.merge == "original":
         merged, record = session.segment_as_original(tasks, request.options, progress)
         return _saved(request, Outcome((), merged, record), names)
@@ -123,7 +125,7 @@ def choose_tasks(asked: Sequence[str], known: TaskRegistry, volume: Volume) -> l
         OptionError: no key at all.
     """
     chosen: dict[str, Task] = {}
-    for key in filter(None, (key.strip() for key in asked)):
+    for key in _keys(asked):
         found = suitable_tasks(known, volume) if key == "all" else [known[key]]
         chosen.update({task.key: task for task in found})
     if not chosen:
@@ -131,19 +133,29 @@ def choose_tasks(asked: Sequence[str], known: TaskRegistry, volume: Volume) -> l
     return list(chosen.values())
 
 
+def _keys(asked: Sequence[str]) -> list[str]:
+    return [key.strip().lower() for key in asked if key.strip()]
+
+
 def _check(request: SegmentRequest) -> None:
     if request.merge not in MERGE_RULES:
         raise OptionError(f"the merge rule must be {' or '.join(MERGE_RULES)}, not {request.merge!r}")
+    if request.series and not any(path.is_dir() or path.suffix.lower() == ".dcm" for path in request.images):
+        raise OptionError("a series can only be chosen of a DICOM folder, no image is one", hint="Leave --series out.")
     check_output(request.out, request.images)
-    if request.report:
-        check_output(request.report.parent, request.images)
+    records = [request.report] if request.report else []
+    for path in records:
+        check_file(path, [*request.images, *([request.weights] if request.weights else [])], "report")
+    if not is_label_file(request.out):
+        records.append(request.out / "run.json")
+    check_replaceable(records, request.images, overwrite=request.overwrite)
 
 
-def _open(request: SegmentRequest, weights: Path, volume: Volume) -> Session:
+def _load_model(request: SegmentRequest) -> Predictor:
     from uniseg_model.predictor import load_model
 
-    model = load_model(weights, device=request.device, precision=request.precision, threads=request.threads)
-    return model.open(volume)
+    weights = find_weights(request.weights)
+    return load_model(weights, device=request.device.lower(), precision=request.precision, threads=request.threads)
 
 
 def _folder(out: Path) -> Path:
@@ -186,13 +198,14 @@ def make_phantoms(key: str, folder: Path, count: int, seed: int, progress: Progr
     """Write ``count`` synthetic cases of a task as a data set; their names.
 
     Raises:
-        TaskError: an unknown key. OutputError: the folder cannot be written.
+        TaskError: an unknown key. OutputError: the folder cannot be written, or holds cases of another task.
     """
-    from uniseg_model.dataset import write_case, write_description
+    from uniseg_model.dataset import check_description, write_case, write_description
     from uniseg_model.phantom import make_phantom
 
     task = builtin_tasks()[key]
-    check_output(folder, [])
+    check_folder(folder)
+    check_description(folder, task)
     cases = []
     for number in range(seed, seed + count):
         progress(Progress("phantom", number - seed, count))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from uniseg_app.backend import Outcome
     from uniseg_model.volume import Triple
 
+INTERRUPTED = 130
 DISCLAIMER = "Research use only. Not a medical device."
 
 app = typer.Typer(
@@ -97,6 +98,7 @@ def segment(
     from uniseg_app import backend
     from uniseg_model.predictor import Options
 
+    axes = axes.upper() if axes and len(axes) == 3 else axes
     options = Options(mirror=mirror, step=step, spacing_mm=_triple(spacing), axes=axes, batch=batch, confidence=confidence)
     request = backend.SegmentRequest(
         tuple(images), tuple(task.split(",")), out, options,
@@ -117,12 +119,10 @@ def import_weights(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="W.safetensors")],
 ) -> None:
     """Import the UniSeg authors' checkpoint, without running anything that it contains."""
-    from uniseg_app.outputs import check_output
+    from uniseg_app.outputs import check_file
     from uniseg_model.official import import_official
 
-    check_output(out.parent, [])
-    if out.resolve() == official.resolve():
-        raise OptionError(f"the output {out} is the input", hint="Choose another name, such as uniseg.safetensors.")
+    check_file(out, [official])
     checkpoint = import_official(official)
     out.parent.mkdir(parents=True, exist_ok=True)
     checkpoint.save(out)
@@ -208,7 +208,8 @@ def evaluate(
     if found.surplus:
         warn(f"no reference for: {', '.join(found.surplus)}")
     if not found.is_complete:
-        raise typer.Exit(1)
+        n = len(found.failed) + len(found.missing)
+        raise UniSegError(f"{n} of {n + len(found.cases)} cases could not be compared", hint="The lines above say why.")
 
 
 @app.command()
@@ -274,10 +275,14 @@ def _tell(outcome: Outcome) -> None:
 def main() -> None:
     """The ``uniseg`` script."""
     try:
-        app(standalone_mode=True)
+        app()
     except UniSegError as error:
         tell_error(error)
         sys.exit(1)
-    except KeyboardInterrupt:
-        warn("uniseg: interrupted; nothing was written")
-        sys.exit(130)
+    except OSError as error:  # a path or a disk that nobody foresaw
+        tell_error(UniSegError(str(error), hint="Choose other paths, and check the space on the disk."))
+        sys.exit(1)
+    except SystemExit as stop:
+        if stop.code == INTERRUPTED:  # typer turns Ctrl-C into this
+            warn("uniseg: interrupted; nothing was written")
+        raise

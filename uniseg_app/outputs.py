@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -10,9 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from uniseg_model.errors import OutputError
-from uniseg_model.segmentation import is_unedited
+from uniseg_model.segmentation import DISCLAIMER, is_unedited, sidecar
 
 _HINT = "Choose a folder with space and write permission."
+_IMAGE_SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".img", ".hdr", ".dcm", ".mgz", ".png", ".tif", ".tiff")
 
 
 def is_label_file(path: Path) -> bool:
@@ -21,41 +23,81 @@ def is_label_file(path: Path) -> bool:
 
 
 def check_output(out: Path, inputs: Sequence[Path]) -> None:
-    """Refuse, before any work, an output that cannot be written or is one of the inputs.
+    """Refuse, before any work, a folder or label file that cannot be written or is one of the inputs.
 
     Raises:
-        OutputError: it is an input, a file where a folder is needed or the other way round, or not writable.
+        OutputError: it is an input, of another image format, a file where a folder is needed, or not writable.
     """
-    if any(out.resolve() == path.resolve() for path in inputs):
-        raise OutputError(f"the output {out} is the input", hint="Choose another name.")
-    if is_label_file(out) and out.is_dir():
-        raise OutputError(f"the output {out} is a folder", hint="Name a file inside it.")
-    if not is_label_file(out) and out.exists() and not out.is_dir():
-        raise OutputError(f"the output {out} is a file", hint="Name a folder, or a file that ends in .nii.gz.")
-    _check_writable(out.parent if is_label_file(out) else out)
+    if is_label_file(out):
+        check_file(out, inputs)
+    elif out.name.lower().endswith(_IMAGE_SUFFIXES):
+        raise OutputError(
+            f"labels are written as .nii or .nii.gz, not as {out.name}", hint="Name a folder, or a file that ends in .nii.gz."
+        )
+    else:
+        check_folder(out)
 
 
-def check_replaceable(files: Sequence[Path]) -> None:
-    """Refuse to replace label files that hold somebody's work.
+def check_file(path: Path, inputs: Sequence[Path], what: str = "output") -> None:
+    """Refuse a file that is one of the inputs, a folder, or in a place that cannot be written. ``what`` it is, is said.
 
     Raises:
-        OutputError: one exists that was edited since this program wrote it, or that it did not write.
+        OutputError: it is so.
     """
-    for path in files:
-        if path.exists() and not is_unedited(path):
+    if any(_same(path, given) for given in inputs):
+        raise OutputError(f"the {what} {path} is the input", hint="Choose another name.")
+    if path.is_dir():
+        raise OutputError(f"the {what} {path} is a folder", hint="Name a file inside it.")
+    check_folder(path.parent)
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that is a file or in which nothing can be written.
+
+    Raises:
+        OutputError: it is so.
+    """
+    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    if existing == folder and not folder.is_dir():
+        raise OutputError(f"the output {folder} is a file", hint="Name a folder, or a file that ends in .nii.gz.")
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as exc:
+        raise OutputError(
+            f"nothing can be written in {existing}: making a file there fails with {exc.strerror!r}", hint=_HINT
+        ) from exc
+
+
+def check_replaceable(files: Sequence[Path], inputs: Sequence[Path], *, overwrite: bool) -> None:
+    """Refuse to replace what holds somebody's work; with ``overwrite`` only the inputs are safe.
+
+    files: label files, whose JSON neighbours count too, and JSON files.
+
+    Raises:
+        OutputError: one is an input, was edited since this program wrote it, or was not written by this program.
+    """
+    beside = [sidecar(path) for path in files if is_label_file(path)]
+    for path in [*files, *beside]:
+        if any(_same(path, given) for given in inputs):
+            raise OutputError(f"the output {path} is the input", hint="Choose another folder or name.")
+        if path.exists() and not overwrite and not (is_unedited(path) if is_label_file(path) else _is_own_json(path)):
             raise OutputError(
                 f"{path} was edited, or was not written by this program",
                 hint="Move it away, choose another output, or add --overwrite.",
             )
 
 
-def _check_writable(folder: Path) -> None:
-    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+def _same(a: Path, b: Path) -> bool:
+    return a.resolve() == b.resolve() or (a.exists() and b.exists() and a.samefile(b))
+
+
+def _is_own_json(path: Path) -> bool:
     try:
-        with tempfile.TemporaryFile(dir=existing):
-            pass
-    except OSError as exc:
-        raise OutputError(f"nothing can be written in {existing}: {exc.strerror}", hint=_HINT) from exc
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        return facts.get("note") == DISCLAIMER or "uniseg" in facts.get("versions", {})
+    except (OSError, ValueError, AttributeError, TypeError):
+        return False
 
 
 @contextmanager
@@ -65,7 +107,7 @@ def staged(folder: Path) -> Iterator[Path]:
     Raises:
         OutputError: a folder cannot be made or a file cannot be moved.
     """
-    made = not folder.exists()
+    missing = [parent for parent in (folder, *folder.absolute().parents) if not parent.exists()]
     staging = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -73,11 +115,11 @@ def staged(folder: Path) -> Iterator[Path]:
         yield staging
         for file in sorted(staging.iterdir()):
             os.replace(file, folder / file.name)
-        made = False
     except OSError as exc:
         raise OutputError(f"{folder} cannot be written: {exc}", hint=_HINT) from exc
     finally:
         if staging is not None:
             shutil.rmtree(staging, ignore_errors=True)
-        if made and folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
+        for made in missing:
+            if made.is_dir() and not any(made.iterdir()):
+                made.rmdir()

@@ -40,4 +40,8 @@ def read_settings() -> Settings:
         raise OptionError(f"the settings file {path} cannot be read: {exc}", hint="Mend it or remove it.") from exc
     if unknown := sorted(set(entries) - {"weights"}):
         raise OptionError(f"the settings file {path} has an unknown entry {unknown[0]!r}", hint="Known entries: weights.")
+    if not isinstance(entries.get("weights", ""), str):
+        raise OptionError(
+            f"the settings file {path} gives weights as {entries['weights']!r}", hint="It must be a path in quotes."
+        )
     return Settings(weights=Path(entries["weights"]).expanduser() if "weights" in entries else None)

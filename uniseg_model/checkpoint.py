@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from uniseg_model.errors import OutputError, UniSegError, WeightsError
@@ -122,11 +122,8 @@ class Checkpoint:
         }
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            save_file(
-                {name: t.detach().cpu().contiguous() for name, t in self.weights.items()},
-                temporary,
-                {"uniseg": json.dumps(facts)},
-            )
+            tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.weights.items()}
+            temporary.write_bytes(save(tensors, {"uniseg": json.dumps(facts)}))
             os.replace(temporary, path)
         except (OSError, SafetensorError) as exc:
             raise OutputError(
@@ -156,12 +153,18 @@ def load_checkpoint(path: Path, *, verify: bool = False) -> Checkpoint:
     except (KeyError, TypeError, UniSegError) as exc:
         raise WeightsError(f"{path.name} describes itself wrongly: {exc}") from exc
     check_state(checkpoint.config, weights)
+    if broken := next((name for name, tensor in weights.items() if not torch.isfinite(tensor).all()), None):
+        raise WeightsError(
+            f"{path.name} is damaged: {broken!r} holds values that are not numbers", hint="Copy or import it again."
+        )
     if verify and checkpoint.sha256 != written:
         raise WeightsError(f"{path.name} is damaged: its weights have SHA-256 {checkpoint.sha256}, written was {written}")
     return checkpoint
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    if path.is_dir():
+        raise WeightsError(f"{path} is a folder, not a weights file", hint="Name the .safetensors file in it.")
     if not path.is_file():
         raise WeightsError(
             f"there is no weights file {path}", hint="Import the authors' checkpoint with `uniseg weights import`."
@@ -180,7 +183,10 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             f"{path.name} is truncated or not a safetensors file: {exc}", hint="Copy or import it again."
         ) from exc
     if not isinstance(facts, dict):
-        raise WeightsError(f"{path.name} is a safetensors file of another program: it does not describe a UniSeg network")
+        raise WeightsError(
+            f"{path.name} is a safetensors file of another program: it does not describe a UniSeg network",
+            hint="`uniseg weights import` makes one from the authors' checkpoint.",
+        )
     return facts, weights
 
 

@@ -7,6 +7,7 @@ DATASET/dataset.json                channels and labels by name (version 2)
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -32,9 +33,36 @@ def write_case(folder: Path, case: str, volume: Volume, labels: np.ndarray) -> N
         raise OutputError(
             f"{folder} cannot be written: {exc}", hint="Choose a folder with space and write permission."
         ) from exc
-    for number, channel in enumerate(volume.array):
-        write_image(images / f"{case}_{number:04d}.nii.gz", channel, volume)
-    write_labels(answers / f"{case}.nii.gz", labels, volume)
+    try:
+        for number, channel in enumerate(volume.array):
+            write_image(images / f"{case}_{number:04d}.nii.gz", channel, volume)
+        write_labels(answers / f"{case}.nii.gz", labels, volume)
+    except OutputError:
+        for half in [answers / f"{case}.nii.gz", *images.glob(f"{case}_*.nii.gz")]:
+            half.unlink(missing_ok=True)
+        for made in (images, answers):
+            if not any(made.iterdir()):
+                made.rmdir()
+        raise
+
+
+def check_description(folder: Path, task: Task) -> None:
+    """Refuse a folder whose ``dataset.json`` speaks of something else than this task.
+
+    Raises:
+        OutputError: it does.
+    """
+    path = folder / "dataset.json"
+    if not path.exists():
+        return
+    try:
+        name = json.loads(path.read_text(encoding="utf-8"))["name"]
+    except (OSError, ValueError, KeyError, TypeError):
+        name = "something else"
+    if name != task.title:
+        raise OutputError(
+            f"{path} describes {name!r}, not {task.title!r}: one folder holds one data set", hint="Choose another folder."
+        )
 
 
 def write_description(folder: Path, task: Task) -> None:

@@ -62,7 +62,11 @@ def import_official(path: Path) -> Checkpoint:
     """
     content = _load(path)
     state = content.get("state_dict") if isinstance(content, Mapping) else None
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+    if (
+        not isinstance(state, Mapping)
+        or not state
+        or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items())
+    ):
         raise WeightsError(f"{path.name} holds no state_dict of tensors, so it is not a checkpoint of the UniSeg trainer")
     weights = {our_name(name): tensor.float() for name, tensor in state.items()}
     config = infer_config(weights)
@@ -94,8 +98,11 @@ def infer_config(weights: Mapping[str, Tensor]) -> NetworkConfig:
     Raises:
         WeightsError: tensors that the inference stands on are missing.
     """
+    encoder = [name for name in weights if name.startswith("encoder.")]
+    if not encoder:
+        raise WeightsError("the tensors are not those of a UniSeg network: encoder is missing")
     try:
-        n_stages = 1 + max(int(name.split(".")[1]) for name in weights if name.startswith("encoder."))
+        n_stages = 1 + max(int(name.split(".")[1]) for name in encoder)
         stems = sorted(int(name.split(".")[4]) for name in weights if re.fullmatch(r"encoder\.0\.0\.convs\.\d+\.weight", name))
         firsts = [weights[f"encoder.0.0.convs.{stems[0]}.weight"]] + [
             weights[f"encoder.{s}.0.conv.weight"] for s in range(1, n_stages)
@@ -118,9 +125,11 @@ def infer_config(weights: Mapping[str, Tensor]) -> NetworkConfig:
 
 
 def _load(path: Path) -> Any:
+    if path.suffix == ".safetensors":
+        raise WeightsError(f"{path.name} is not the authors' format", hint="If it was imported already, use it with --weights.")
     if not path.is_file():
-        raise WeightsError(f"there is no file {path}")
-    if not zipfile.is_zipfile(path):
+        raise WeightsError(f"there is no file {path}", hint="Give the authors' file, whose name ends in .model.")
+    if not _is_torch_zip(path):
         raise WeightsError(
             f"{path.name} is truncated or not a torch checkpoint",
             hint="Download it again and give the file that ends in .model.",
@@ -134,6 +143,14 @@ def _load(path: Path) -> Any:
         except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as exc:
             reason = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
             raise WeightsError(f"{path.name} is truncated or damaged: {reason}", hint="Download it again.") from exc
+
+
+def _is_torch_zip(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/data.pkl") for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError):
+        return False
 
 
 @contextmanager

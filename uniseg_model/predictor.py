@@ -5,6 +5,7 @@ Tasks with the same recipe share one prepared array and, window by window, one e
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from uniseg_model.record import RunRecord, Stopwatch, peak_memory_gb
 from uniseg_model.segmentation import MergedMap, Segmentation
 from uniseg_model.sliding import Sweep, sweep_windows
 from uniseg_model.suitability import check_channels, doubts
-from uniseg_model.tasks import Task
+from uniseg_model.tasks import Task, check_axes
 from uniseg_model.volume import Triple, Volume
 
 _SUMS_BYTES = 4e9  # of class sums in one pass; more tasks than fit take another pass, and encode again
@@ -54,6 +55,8 @@ class Options:
             raise OptionError(f"the spacing must be three numbers between 0.1 and 100 mm (z, y, x), not {self.spacing_mm}")
         if self.batch is not None and self.batch < 1:
             raise OptionError(f"the batch must be at least 1 window, not {self.batch}")
+        if self.axes is not None:
+            check_axes(self.axes)
 
 
 class Predictor:
@@ -69,6 +72,9 @@ class Predictor:
         self, checkpoint: Checkpoint, *, device: str = "auto", precision: str = "auto", threads: int | None = None
     ) -> None:
         if threads is not None:
+            most = 4 * (os.cpu_count() or 1)
+            if not 1 <= threads <= most:
+                raise OptionError(f"threads must be between 1 and {most} here, not {threads}")
             torch.set_num_threads(threads)
         self.checkpoint = checkpoint
         self.engine: Engine = TorchEngine(checkpoint.network(), device, precision)

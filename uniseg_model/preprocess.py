@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from uniseg_model.errors import GeometryError, ModalityError
+from uniseg_model.errors import GeometryError, IntensityError, ModalityError
 from uniseg_model.resample import coarse_axis, resample_image, restored_slabs
 from uniseg_model.tasks import Task, check_axes
 from uniseg_model.volume import AXIS_NAMES, Shape, Triple, Volume, closest_world_axes
@@ -37,7 +37,7 @@ class Recipe:
     @classmethod
     def of(cls, task: Task, spacing_mm: Triple | None = None, axes: str | None = None) -> Recipe:
         """The task's own recipe, or with another spacing or axes where given."""
-        return cls(spacing_mm or task.spacing_mm, task.intensity, check_axes(axes or task.axes))
+        return cls(spacing_mm or task.spacing_mm, task.intensity, task.axes if axes is None else check_axes(axes))
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,7 @@ def prepare(volume: Volume, recipe: Recipe) -> Prepared:
     Raises:
         ModalityError: another number of channels than the recipe has rules for.
         GeometryError: the spacing would make an array beyond any machine.
+        IntensityError: values so large that their normalisation overflows.
     """
     if volume.n_channels != len(recipe.intensity):
         raise ModalityError(f"the recipe needs {len(recipe.intensity)} channels, the image has {volume.n_channels}")
@@ -149,7 +150,11 @@ def prepare(volume: Volume, recipe: Recipe) -> Prepared:
         if np.isnan(channel.min()):
             channel = np.nan_to_num(channel, nan=0.0)
         out[...] = resample_image(channel, shape, apart)
-        _NORMALISE[rule](out)
+        with np.errstate(over="ignore", invalid="ignore"):
+            _NORMALISE[rule](out)
+        if not np.isfinite(out.min() + out.max()):
+            raise IntensityError(f"values up to {np.abs(channel).max():g} are too large to be normalised",
+                                 hint="Is there a voxel with a senseless value? Replace it.")  # fmt: skip
     return Prepared(array, recipe, axes, box, spacing_mm, turned.shape[1:])
 
 

@@ -24,7 +24,9 @@ def check_channels(task: Task, volume: Volume) -> None:
         channels = "channel" if needed == 1 else "channels"
         raise ModalityError(
             f"{task.title!r} needs {needed} {channels} ({', '.join(task.modalities)}), the image has {volume.n_channels}",
-            hint="Give one file per channel in this order, or another task.",
+            hint="A time series? Give one of its volumes."
+            if needed == 1
+            else "Give one file per channel in this order, or another task.",
         )
 
 

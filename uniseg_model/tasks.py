@@ -75,7 +75,10 @@ class Task:
         if len(self.intensity) != len(self.modalities) or not set(self.intensity) <= set(INTENSITY_RULES):
             raise TaskError(f"task {self.key!r} has {len(self.modalities)} channels and needs as many intensity rules "
                             f"out of {', '.join(INTENSITY_RULES)}; it has {list(self.intensity)}")  # fmt: skip
-        check_axes(self.axes)
+        try:
+            check_axes(self.axes)
+        except OptionError as exc:
+            raise TaskError(f"task {self.key!r}: {exc}") from exc
 
     @property
     def n_classes(self) -> int:
@@ -176,4 +179,6 @@ def builtin_tasks() -> TaskRegistry:
 
 
 def _tasks_of(tables: dict[str, Any]) -> list[Task]:
-    return [Task.from_dict({"key": key, **facts}) for key, facts in tables.items() if isinstance(facts, dict)]
+    if stray := [key for key, facts in tables.items() if not isinstance(facts, dict)]:
+        raise TaskError(f"a task file holds one table per task, {stray[0]!r} is not a table")
+    return [Task.from_dict({"key": key, **facts}) for key, facts in tables.items()]

@@ -21,6 +21,7 @@ Triple = tuple[float, float, float]
 Shape = tuple[int, int, int]
 
 AXIS_NAMES = (("L", "R"), ("P", "A"), ("I", "S"))  # of the world axes: towards minus, towards plus
+_FARTHEST_MM = 1e9  # nothing of a patient is further away; beyond it sums of squares overflow
 _HEADER_ROUNDING = 1e-4  # a float32 header may differ from its own affine by this share
 
 
@@ -65,7 +66,7 @@ class Volume:
         if not np.allclose(spacing, lengths, rtol=1e-3):
             raise GeometryError(f"the spacing {spacing} mm contradicts the affine, whose columns are {lengths} mm long")
         object.__setattr__(self, "spacing_mm", spacing)
-        object.__setattr__(self, "warnings", (*self.warnings, *_check_intensities(self.array)))
+        object.__setattr__(self, "warnings", tuple(dict.fromkeys([*self.warnings, *_check_intensities(self.array)])))
 
     @property
     def n_channels(self) -> int:
@@ -112,19 +113,22 @@ def _check_axes(shape: tuple[int, ...]) -> None:
 
 def _check_intensities(array: np.ndarray) -> list[str]:
     """Warnings about the voxel values, slice by slice so that no temporary of the image's size is made."""
-    slices = [array[c, z] for c in range(array.shape[0]) for z in range(array.shape[1])]
-    if n_infinite := sum(int(np.isinf(s).sum()) for s in slices):
+    if n_infinite := sum(int(np.isinf(plane).sum()) for channel in array for plane in channel):
         raise IntensityError(
             f"{n_infinite} of {array.size} voxels are infinite, every voxel must be a number",
             hint="Write the image again without division by zero or overflow, or replace those voxels.",
         )
-    n_nan = sum(int(np.isnan(s).sum()) for s in slices)
-    if n_nan == array.size:
-        raise IntensityError("every voxel is NaN, so there is nothing to segment", hint="Export the image again.")
-    if not any(s.any() for s in slices):
-        raise IntensityError(
-            "every voxel is 0, so there is nothing to segment", hint="Is this the image, or an empty label file?"
-        )
+    n_nan = 0
+    for number, channel in enumerate(array, start=1):
+        name = "every voxel" if len(array) == 1 else f"every voxel of channel {number}"
+        n_here = sum(int(np.isnan(plane).sum()) for plane in channel)
+        if n_here == channel.size:
+            raise IntensityError(f"{name} is NaN, so there is nothing to segment", hint="Export the image again.")
+        if not any(plane.any() for plane in channel):
+            raise IntensityError(
+                f"{name} is 0, so there is nothing to segment", hint="Is this the image, or an empty label file?"
+            )
+        n_nan += n_here
     return [f"{n_nan} of {array.size} voxels are NaN and are taken as 0"] if n_nan else []
 
 
@@ -134,9 +138,10 @@ def voxel_lengths(affine: np.ndarray) -> Triple:
     Raises:
         GeometryError: the affine is not 4 x 4, not finite or singular.
     """
-    if affine.shape != (4, 4) or not np.isfinite(affine).all():
+    if affine.shape != (4, 4) or not np.isfinite(affine).all() or abs(affine).max() > _FARTHEST_MM:
         raise GeometryError(
-            f"the affine must be 4 x 4 finite numbers, it is {np.array2string(np.asarray(affine), separator=', ')}"
+            f"the affine must be 4 x 4 finite numbers below {_FARTHEST_MM:g} mm, it is {affine.shape} with values up to {np.max(affine):g}",
+            hint="Repair the header, or convert the scan again from its DICOM files.",
         )
     z, y, x = np.linalg.norm(affine[:3, :3], axis=0)
     volume = abs(np.linalg.det(affine[:3, :3]))

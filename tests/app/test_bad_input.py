@@ -588,7 +588,7 @@ def text_file(folder: Path, _: Path) -> Path:
 DAMAGED = r"w\.safetensors is truncated or not a safetensors file: .*Copy or import it again"
 WEIGHTS: dict[str, tuple[Callable[[Path, Path], Path], str]] = {
     "missing": (lambda folder, _: folder / "nope.safetensors", r"no weights file .*nope\.safetensors\. Import"),
-    "a folder": (lambda folder, _: folder, r"no weights file .*\. Import"),
+    "a folder": (lambda folder, _: folder, r"is a folder, not a weights file\. Name the \.safetensors"),
     "empty": (beginning(lambda n: 0), DAMAGED),
     "cut in the header": (beginning(lambda n: 200), DAMAGED),
     "cut in the middle": (beginning(lambda n: n // 2), DAMAGED),

@@ -71,7 +71,9 @@ def test_logits_and_prompts_equal_the_originals(file: str, places: list[int]) ->
         assert np.abs(features.bottleneck.numpy() - wanted["bottleneck"]).max() < 2e-4
         assert np.abs(prompts.numpy() - wanted["dynamic_prompt"]).max() < 2e-4
         for level, skip in enumerate(features.skips):
-            np.testing.assert_allclose(skip.double().mean((0, 2, 3, 4)), wanted[f"encoder_stage{level}_channel_mean"], atol=1e-4)
+            np.testing.assert_allclose(
+                skip.double().mean((0, 2, 3, 4)), wanted[f"encoder_stage{level}_channel_mean"], atol=1e-4
+            )
         for place in places:
             logits = net.decode(features, pick(prompts, torch.tensor([place]))).numpy()
             whole, part = f"logits_task{place}", f"logits_task{place}_stride2"
@@ -126,7 +128,9 @@ def test_prepared_array_equals_the_originals(case: str) -> None:
     if "data_stride3" in wanted:
         np.testing.assert_allclose(prepared.array[:, ::3, ::3, ::3], wanted["data_stride3"], rtol=0, atol=atol)
         low, high = (0, 1) if intensity == ("hu",) else (facts["_data"]["min"], facts["_data"]["max"])
-        np.testing.assert_allclose(prepared.array, wanted["data_u16"] / 65535 * (high - low) + low, rtol=0, atol=atol + 1e-5 * (high - low))
+        np.testing.assert_allclose(
+            prepared.array, wanted["data_u16"] / 65535 * (high - low) + low, rtol=0, atol=atol + 1e-5 * (high - low)
+        )
     else:
         np.testing.assert_allclose(prepared.array, wanted["data"], rtol=0, atol=atol)
 

@@ -144,7 +144,7 @@ def test_a_slope_that_says_nothing_leaves_the_voxels(scan: Path, slope: float) -
 
 def test_a_damaged_intercept_is_refused(scan: Path) -> None:
     patch(scan, SCL_SLOPE, "<2f", 1, float("nan"))
-    with pytest.raises(FileFormatError, match=r"scan\.nii is not a readable NIfTI file: .*intercept"):
+    with pytest.raises(FileFormatError, match=r"scan\.nii has a damaged header or orientation: .*intercept"):
         read_nifti(scan)
 
 
@@ -607,10 +607,11 @@ def test_a_folder_is_not_a_file(tmp_path: Path) -> None:
         ("scan.nii", b"\x89PNG" * 200, "does not begin with a NIfTI header.* copy or export it again"),
         ("scan.nii", struct.pack("<i", 348), "does not begin with a NIfTI header"),
         ("scan.nii.gz", b"\x89PNG" * 200, r"scan\.nii\.gz cannot be read as gzip: .* cut off or renamed"),
-        ("scan.nii.gz", gzip.compress(bytes(range(256)))[:60], r"scan\.nii\.gz cannot be read as gzip"),
-        ("scan.nii.gz", gzip.compress(b"hello"), "does not begin with a NIfTI header"),
+        ("scan.nii.gz", gzip.compress(bytes(range(256)), mtime=0)[:60], r"scan\.nii\.gz cannot be read as gzip"),
+        ("scan.nii.gz", gzip.compress(b"hello", mtime=0), "does not begin with a NIfTI header"),
         ("scan.nii.gz", b"", r"The file is empty\."),
     ],
+    ids=["empty", "PNG", "header cut", "PNG as gzip", "gzip cut", "text in gzip", "empty gzip"],
 )
 def test_what_is_not_nifti_is_refused(tmp_path: Path, name: str, content: bytes, match: str) -> None:
     (tmp_path / name).write_bytes(content)
@@ -678,10 +679,10 @@ def test_a_voxel_that_contradicts_the_check_sum_of_a_gzip_file_is_refused(tmp_pa
 
 
 def test_a_file_beyond_memory_is_refused(scan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def lack(*_: Any) -> None:
+    def lack(*_: Any, **__: Any) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(nib.arrayproxy.ArrayProxy, "get_unscaled", lack)
+    monkeypatch.setattr("uniseg_model.io.nifti.array_from_file", lack)
     check_refused(scan, FileFormatError, r"scan\.nii needs 9\.6e-08 GB of memory, which is not free")
 
 
@@ -706,11 +707,11 @@ def test_a_sform_without_numbers_is_refused(scan: Path, qform: int) -> None:
     check_refused(scan, GeometryError, "the affine must be 4 x 4 finite numbers")
 
 
-def test_a_damaged_qform_is_refused(tmp_path: Path) -> None:
+def test_a_damaged_qform_is_refused_where_no_sform_stands_in(tmp_path: Path) -> None:
     beside = patch(write(tmp_path / "beside.nii", voxels(2, 3, 4)), QUATERN_B, "<3f", 1, 1, 1)  # a unit vector at most
-    check_refused(beside, GeometryError, r"beside\.nii has a damaged orientation: ")
+    assert "beside.nii has a damaged qform; its sform counts" in read_nifti(beside).warnings
     alone = patch(write(tmp_path / "alone.nii", voxels(2, 3, 4), sform=0), QUATERN_B, "<3f", 1, 1, 1)
-    check_refused(alone, ImageError, r"alone\.nii (is not a readable NIfTI file|has a damaged orientation): ")
+    check_refused(alone, ImageError, r"alone\.nii has a damaged (header or )?orientation.*: ")
 
 
 @pytest.mark.parametrize("offset", range(0, VOXELS, 2))

@@ -60,7 +60,12 @@ def test_import_keeps_every_number(tmp_path: Path) -> None:
     [
         NetworkConfig(window=(16, 64, 96), features=(3, 4, 5, 6, 7, 8)),
         NetworkConfig(window=(32, 64, 64), features=(4, 4, 4, 4, 4, 4)),
-        NetworkConfig(window=(8, 16, 16), features=(2, 3, 4, 5), strides=((1, 2, 2), (2, 2, 2), (2, 2, 2)), kernels=((1, 3, 3),) + ((3, 3, 3),) * 3),
+        NetworkConfig(
+            window=(8, 16, 16),
+            features=(2, 3, 4, 5),
+            strides=((1, 2, 2), (2, 2, 2), (2, 2, 2)),
+            kernels=((1, 3, 3),) + ((3, 3, 3),) * 3,
+        ),
     ],
 )
 def test_configuration_is_inferred_from_shapes(tmp_path: Path, config: NetworkConfig) -> None:
@@ -96,12 +101,16 @@ def rewritten(path: Path, change: Any) -> Path:
 
 
 def test_file_of_an_old_torch_and_numpy_2_loads(tmp_path: Path) -> None:
-    path = rewritten(authors_file(tmp_path / "a.model"), lambda data: data.replace(b"numpy.core.multiarray", b"numpy._core.multiarray"))
+    path = rewritten(
+        authors_file(tmp_path / "a.model"), lambda data: data.replace(b"numpy.core.multiarray", b"numpy._core.multiarray")
+    )
     assert import_official(path).sha256 == tiny_checkpoint(3).sha256
 
 
 def test_file_of_an_old_torch_and_numpy_1_loads(tmp_path: Path) -> None:
-    path = rewritten(authors_file(tmp_path / "a.model"), lambda data: data.replace(b"numpy._core.multiarray", b"numpy.core.multiarray"))
+    path = rewritten(
+        authors_file(tmp_path / "a.model"), lambda data: data.replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+    )
     assert import_official(path).sha256 == tiny_checkpoint(3).sha256
 
 
@@ -171,7 +180,7 @@ def test_missing_file_is_told(tmp_path: Path) -> None:
 def test_zip_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "z.model", "w") as archive:
         archive.writestr("a.txt", "hello")
-    with pytest.raises(WeightsError, match="is truncated or damaged"):
+    with pytest.raises(WeightsError, match="is truncated or not a torch checkpoint"):
         import_official(tmp_path / "z.model")
 
 

@@ -32,7 +32,9 @@ def ct(rng: np.random.Generator) -> Volume:
 
 def volume_for(key: str, rng: np.random.Generator) -> Volume:
     n = len(builtin_tasks()[key].modalities)
-    return Volume(np.abs(rng.normal(100, 40, (n, 12, 20, 16))).astype(np.float32), np.diag([6.0, 3.0, 3.0, 1.0])[:, [2, 1, 0, 3]])
+    return Volume(
+        np.abs(rng.normal(100, 40, (n, 12, 20, 16))).astype(np.float32), np.diag([6.0, 3.0, 3.0, 1.0])[:, [2, 1, 0, 3]]
+    )
 
 
 @pytest.mark.parametrize("key", list(builtin_tasks()))
@@ -65,7 +67,9 @@ def test_tasks_together_answer_as_each_alone(model: Predictor, ct: Volume) -> No
         assert np.array_equal(alone.labels, segmentation.labels)
 
 
-def test_many_tasks_take_several_passes_when_sums_would_not_fit(model: Predictor, ct: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_tasks_take_several_passes_when_sums_would_not_fit(
+    model: Predictor, ct: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = model.open(ct).segment(["liver", "kidney", "colon"])
     monkeypatch.setattr("uniseg_model.predictor._SUMS_BYTES", 1)
     split = model.open(ct).segment(["liver", "kidney", "colon"])

@@ -109,7 +109,10 @@ def test_out_of_memory_halves_the_batch_and_says_so(rng: np.random.Generator) ->
     engine = FormulaEngine((8, 8, 8), one_more, most=2)
     [found], notes = sweep_windows(engine, array, Sweep((0,), (1,), batch=8), ignore_progress)
     np.testing.assert_allclose(found[0], array[0] + 1, atol=1e-5)
-    assert notes == ["memory ran out with 8 windows at once; went on with 4", "memory ran out with 4 windows at once; went on with 2"]
+    assert notes == [
+        "memory ran out with 8 windows at once; went on with 4",
+        "memory ran out with 4 windows at once; went on with 2",
+    ]
     assert sum(engine.batches) == 27
 
 
@@ -124,7 +127,9 @@ def test_other_errors_are_not_taken_for_out_of_memory() -> None:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
     with pytest.raises(RuntimeError, match="illegal memory access"):
-        sweep_windows(FormulaEngine((8, 8, 8), broken), np.ones((1, 8, 8, 8), np.float32), Sweep((0,), (1,), batch=4), ignore_progress)
+        sweep_windows(
+            FormulaEngine((8, 8, 8), broken), np.ones((1, 8, 8, 8), np.float32), Sweep((0,), (1,), batch=4), ignore_progress
+        )
 
 
 @pytest.mark.parametrize(
@@ -169,4 +174,6 @@ def test_cancel_ends_within_one_window() -> None:
 @pytest.mark.parametrize("step", [0, -0.5, 1.5, float("nan")])
 def test_step_outside_its_range_is_refused(step: float) -> None:
     with pytest.raises(OptionError, match="window step must be above 0 and at most 1"):
-        sweep_windows(FormulaEngine((8, 8, 8), one_more), np.ones((1, 8, 8, 8), np.float32), Sweep((0,), (1,), step), ignore_progress)
+        sweep_windows(
+            FormulaEngine((8, 8, 8), one_more), np.ones((1, 8, 8, 8), np.float32), Sweep((0,), (1,), step), ignore_progress
+        )

@@ -271,7 +271,7 @@ def test_other_axes_rules_are_refused(rule: str) -> None:
 
 def test_a_person_s_own_file_adds_a_task(tmp_path: Path) -> None:
     path = tmp_path / "tasks.toml"
-    path.write_text("version = 1\n" + A_TASK, encoding="utf-8")
+    path.write_text(A_TASK, encoding="utf-8")
     (pelvis,) = read_tasks(path)
     assert pelvis == Task(
         key="pelvis",
@@ -290,6 +290,7 @@ def test_a_person_s_own_file_adds_a_task(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "match"),
     [
+        (b"version = 1", "one table per task, 'version' is not a table"),
         (b"[pelvis", r"the task file .*mine\.toml cannot be read: "),
         (b"\xff\xfe[pelvis]", "cannot be read: 'utf-8'"),
         (A_TASK.replace("#0072B2", "blue").encode(), "the colour 'blue' of 'left hip' in task 'pelvis'"),

@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
 
-from uniseg_model.errors import FileFormatError, GeometryError
+from uniseg_model.errors import FileFormatError, GeometryError, ImageError
 from uniseg_model.io import nifti
 from uniseg_model.io.nifti import NIFTI_SUFFIXES, read_labels, write_image, write_labels
 from uniseg_model.volume import Source, Volume, corner_distance_mm
@@ -40,14 +41,29 @@ def read_volume(paths: str | PathLike[str] | Sequence[str | PathLike[str]], *, s
 
 
 def _read_one(path: Path, series: str | None) -> Volume:
+    """One file or folder; an error that does not say which file gets its name."""
+    try:
+        return _read(path, series)
+    except ImageError as exc:
+        if path.name in exc.message:
+            raise
+        raise type(exc)(f"{path.name}: {exc.message}", hint=exc.hint) from exc
+
+
+def _read(path: Path, series: str | None) -> Volume:
     if not path.exists():
-        raise FileFormatError(f"there is no file or folder {path}")
+        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*")], n=1)
+        raise FileFormatError(
+            f"there is no file or folder {path}", hint=f"Did you mean {near[0]}?" if near else "Check the path."
+        )
     if path.is_dir() or path.suffix.lower() == ".dcm":  # one file may hold many frames
         from uniseg_model.io.dicom import read_dicom
 
         return read_dicom(path, series)
     if path.name.lower().endswith(NIFTI_SUFFIXES):
         return nifti.read_nifti(path)
+    if path.suffix.lower() in (".hdr", ".img"):
+        raise FileFormatError(f"{path.name} is one half of a header/image pair", hint="Convert the pair to one .nii.gz file.")
     raise FileFormatError(
         f"{path.name} is neither a NIfTI file (.nii, .nii.gz) nor a folder",
         hint="Give a NIfTI file, or the folder with all slices of a DICOM series.",

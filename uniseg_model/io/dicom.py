@@ -161,7 +161,9 @@ def _scan(folder: Path) -> _Found:
         if (header := _header(path)) is not None:
             by_uid.setdefault(_text(header, "SeriesInstanceUID"), []).append((path, header))
     if not by_uid:
-        raise FileFormatError(f"{folder} holds no DICOM image", hint="Give the folder that holds the DICOM slices of the scan.")
+        nifti = sorted(path.name for path in folder.glob("*.nii*")) if folder.is_dir() else []
+        hint = f"It holds {nifti[0]}: give that file." if nifti else "Give the folder that holds the DICOM slices of the scan."
+        raise FileFormatError(f"{folder} holds no DICOM image", hint=hint)
     found = {_info(uid, files): files for uid, files in by_uid.items()}
     return dict(sorted(found.items(), key=lambda item: (item[0].number is None, item[0].number or 0, item[0].uid)))
 

@@ -5,6 +5,7 @@ Decisions:
 - Where sform and qform disagree, the sform counts (as in nibabel and most viewers) and a warning is kept.
 - A zero or non-finite ``pixdim`` is refused even beside a good sform: nibabel would silently read it as 1 mm.
 - Units of metres and micrometres are converted, unknown units are taken as mm (which is what such files hold).
+- A gzip file is read to its end, so that its checksum counts: a flipped bit is refused.
 - A header is compared with the size of its file before anything is allocated: deflate packs at most 1032 to 1.
 - Labels carry the input's sform, qform and codes bit for bit.
 """
@@ -20,7 +21,9 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
+from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.spatialimages import HeaderDataError
+from nibabel.volumeutils import array_from_file
 
 from uniseg_model.errors import FileFormatError, GeometryError, OutputError
 from uniseg_model.volume import Source, Volume, corner_distance_mm, trusted_spacing, voxel_lengths
@@ -29,8 +32,10 @@ NIFTI_SUFFIXES = (".nii", ".nii.gz")
 
 _HEADERS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 _DEFLATE_LIMIT = 1032  # the most that one byte of a gzip file can unpack to
-_DAMAGED = (OSError, EOFError, ValueError, zlib.error, ImageFileError, HeaderDataError)
-_MM_PER_UNIT = {"meter": 1000.0, "micron": 0.001}
+_DAMAGED = (OSError, EOFError, ValueError, KeyError, OverflowError, zlib.error, ImageFileError, HeaderDataError)
+_MM_PER_UNIT = {1: 1000.0, 3: 0.001}  # NIfTI's codes for metre and micrometre
+_LARGEST_LABEL = 2**31 - 1
+_SPACE_UNIT = 7  # the bits of xyzt_units that speak of space
 _ZYX = [2, 1, 0, 3]  # columns of an affine for (x, y, z, 1) in the order of ours
 
 
@@ -59,11 +64,11 @@ def read_labels(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """
     image = _open(path)
     affine, _ = _affine(image.header, path)
-    values = _voxels(image, path)
+    values = _voxels(image, path, np.float64)
     if len(values) != 1:
         raise FileFormatError(f"{path.name} has {len(values)} channels, a label map has one")
-    if not np.array_equal(values, np.rint(values)) or np.isinf(values).any():  # NaN is not equal to itself
-        raise FileFormatError(f"{path.name} holds values that are not whole numbers, a label map has only those")
+    if not np.array_equal(values, np.rint(values)) or abs(values).max() > _LARGEST_LABEL:  # NaN is not equal to itself
+        raise FileFormatError(f"{path.name} holds values that are not whole numbers up to {_LARGEST_LABEL}, as labels must be")
     return values[0].astype(np.int32), affine
 
 
@@ -108,7 +113,11 @@ def _new_image(array: np.ndarray, volume: Volume) -> Any:
     image = nib.Nifti1Image(array.T, volume.affine[:, _ZYX])  # the permutation is its own inverse
     image.header.set_xyzt_units("mm")
     image.header.set_sform(image.affine, code="scanner")
-    image.header.set_qform(image.affine, code="scanner", strip_shears=True)
+    steps = image.affine[:3, :3] / np.linalg.norm(image.affine[:3, :3], axis=0)
+    if np.allclose(steps.T @ steps, np.eye(3), atol=1e-4):  # a qform cannot hold a shear: better none than a wrong one
+        image.header.set_qform(image.affine, code="scanner")
+    else:
+        image.header.set_qform(None, code="unknown")
     return image
 
 
@@ -135,9 +144,10 @@ def _open(path: Path) -> Any:
     raw = _raw_header(path)
     _check_claims(raw, path)
     try:
-        return nib.load(path, mmap=False)
+        with LoggingOutputSuppressor():
+            return nib.load(path, mmap=False)
     except _DAMAGED as exc:
-        raise FileFormatError(f"{path.name} is not a readable NIfTI file: {exc}") from exc
+        raise FileFormatError(f"{path.name} has a damaged header or orientation: {_one_line(exc)}", hint=_hint(path)) from exc
 
 
 def _raw_header(path: Path) -> Any:
@@ -150,10 +160,16 @@ def _raw_header(path: Path) -> Any:
         raise FileFormatError(f"{path.name} is a folder, not a NIfTI file") from exc
     except FileNotFoundError as exc:
         raise FileFormatError(f"there is no file {path}") from exc
-    except _DAMAGED as exc:
+    except gzip.BadGzipFile as exc:
         raise FileFormatError(
-            f"{path.name} cannot be read as {'gzip' if zipped else 'a file'}: {exc}", hint=_hint(path)
+            f"{path.name} cannot be read as gzip: it does not begin as one",
+            hint="The file may be cut off or renamed: if it is plain NIfTI, call it .nii.",
         ) from exc
+    except _DAMAGED as exc:
+        what = "gzip" if zipped else "a file"
+        raise FileFormatError(f"{path.name} cannot be read as {what}: {_one_line(exc)}", hint=_hint(path)) from exc
+    if start[:2] == b"\x1f\x8b":
+        raise FileFormatError(f"{path.name} is gzip but not named so", hint="Rename it to .nii.gz.")
     for order in ("little", "big"):
         size = int.from_bytes(start[:4], order)
         if size in _HEADERS and len(start) >= size:
@@ -163,6 +179,11 @@ def _raw_header(path: Path) -> Any:
 
 def _hint(path: Path) -> str:
     return "The file may be cut off or renamed: copy or export it again." if path.stat().st_size else "The file is empty."
+
+
+def _one_line(exc: BaseException) -> str:
+    """The library's words, without its line breaks and guesses."""
+    return " ".join(str(exc).split(" - could the file")[0].split()).rstrip("?. ")
 
 
 def _check_claims(header: Any, path: Path) -> None:
@@ -180,15 +201,20 @@ def _check_claims(header: Any, path: Path) -> None:
         )
     try:
         dtype = header.get_data_dtype()
-    except HeaderDataError as exc:
-        raise FileFormatError(f"{path.name} has a damaged header: {exc}") from exc
-    if dtype.names or dtype.kind not in "iuf":
-        raise FileFormatError(f"{path.name} stores {dtype} voxels, an image must store whole or real numbers")
+    except (HeaderDataError, KeyError) as exc:
+        code = int(header["datatype"])
+        raise FileFormatError(f"{path.name} has a damaged header: there is no voxel type {code}", hint=_hint(path)) from exc
+    if dtype.names or dtype.kind not in "iuf" or not dtype.itemsize:
+        kind = "RGB colour" if dtype.names else str(dtype) if dtype.itemsize else "nameless"
+        raise FileFormatError(
+            f"{path.name} stores {kind} voxels, an image must store whole or real numbers",
+            hint="Export the grey values, or of complex data the magnitude.",
+        )
     claimed = int(np.prod([int(n) for n in shape], dtype=object)) * dtype.itemsize
     held = path.stat().st_size * (_DEFLATE_LIMIT if path.name.lower().endswith(".gz") else 1)
     if claimed > held:
         raise FileFormatError(
-            f"{path.name} claims {' x '.join(map(str, shape))} voxels ({claimed / 1e9:.3g} GB), its {path.stat().st_size} bytes cannot hold that",
+            f"{path.name} claims {' x '.join(map(str, shape))} voxels ({_size(claimed)}), its {path.stat().st_size} bytes cannot hold that",
             hint="The file is cut off or its header is damaged: copy or export it again.",
         )
     zooms = header["pixdim"][1:4]
@@ -199,18 +225,26 @@ def _check_claims(header: Any, path: Path) -> None:
         )
 
 
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / 1e9:.3g} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e3:.3g} kB"
+
+
 def _mm_per_unit(header: Any) -> float:
-    return _MM_PER_UNIT.get(header.get_xyzt_units()[0], 1.0)
+    return _MM_PER_UNIT.get(int(header["xyzt_units"]) & _SPACE_UNIT, 1.0)
 
 
 def _affine(header: Any, path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
     """The affine ``(z, y, x, 1)`` to RAS+ mm, and what is odd about it."""
     try:
         affine = np.asarray(header.get_best_affine(), dtype=np.float64)
-        qform = header.get_qform(coded=True)[0]
     except _DAMAGED as exc:
-        raise GeometryError(f"{path.name} has a damaged orientation: {exc}") from exc
+        raise GeometryError(f"{path.name} has a damaged orientation (quaternion): {_one_line(exc)}", hint=_hint(path)) from exc
+    voxel_lengths(affine)  # refuses a singular one
     warnings = []
+    try:
+        qform = header.get_qform(coded=True)[0]
+    except _DAMAGED:
+        qform, warnings = None, [f"{path.name} has a damaged qform; its sform counts"]
     if header["sform_code"] > 0 and qform is not None:
         apart = corner_distance_mm(affine, qform, header.get_data_shape()[:3])
         if apart > 0.5 * min(voxel_lengths(affine)):
@@ -224,20 +258,30 @@ def _affine(header: Any, path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
     return np.diag([_mm_per_unit(header)] * 3 + [1.0]) @ affine[:, _ZYX], tuple(warnings)
 
 
-def _voxels(image: Any, path: Path) -> np.ndarray:
-    """All voxels as (C, Z, Y, X) float32, scaled in float64 one slice at a time so that memory stays low."""
+def _raw_voxels(image: Any, path: Path) -> np.ndarray:
+    """The stored numbers, (..., Z, Y, X); a gzip file is read to its end, where its checksum stands."""
+    proxy = image.dataobj
+    with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
+        raw = array_from_file(proxy.shape, proxy.dtype, file, proxy.offset, mmap=False)
+        while file.read(1 << 20):
+            pass
+    return np.asarray(raw).T
+
+
+def _voxels(image: Any, path: Path, dtype: type[np.floating] = np.float32) -> np.ndarray:
+    """All voxels as (C, Z, Y, X), scaled in float64 one slice at a time so that memory stays low."""
     try:
-        raw = np.asanyarray(image.dataobj.get_unscaled()).T  # (..., Z, Y, X)
+        raw = _raw_voxels(image, path)
     except MemoryError as exc:
         raise FileFormatError(f"{path.name} needs {np.prod(image.shape) * 4e-9:.3g} GB of memory, which is not free") from exc
     except _DAMAGED as exc:
-        raise FileFormatError(f"{path.name} is truncated or damaged: {exc}", hint=_hint(path)) from exc
+        raise FileFormatError(f"{path.name} is truncated or damaged: {_one_line(exc)}", hint=_hint(path)) from exc
     raw = raw.reshape(-1, *raw.shape[-3:])
     slope, inter = float(image.dataobj.slope), float(image.dataobj.inter)
     if (slope, inter) == (1.0, 0.0):
         with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite, which Volume refuses by name
-            return np.ascontiguousarray(raw, dtype=np.float32)
-    array = np.empty(raw.shape, np.float32)
+            return np.ascontiguousarray(raw, dtype=dtype)
+    array = np.empty(raw.shape, dtype)
     with np.errstate(over="ignore"):
         for index in np.ndindex(raw.shape[:2]):
             array[index] = raw[index].astype(np.float64) * slope + inter

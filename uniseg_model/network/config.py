@@ -40,10 +40,12 @@ class NetworkConfig:
         if not (stages >= 2 and len(self.strides) == stages - 1 and len(self.kernels) == stages):
             raise WeightsError(f"a network of {stages} stages needs as many kernels and one stride fewer; "
                                f"it has {len(self.kernels)} and {len(self.strides)}")  # fmt: skip
+        if min(self.n_tasks, self.n_classes - 1, *self.features, *self.window, *self.total_stride) < 1:
+            raise WeightsError("a network needs at least 1 task, 2 classes, and features, window and strides above 0")
         if any(side % stride for side, stride in zip(self.window, self.total_stride, strict=True)):
             raise WeightsError(f"the window {self.window} must be a multiple of the network's total stride {self.total_stride}")
-        if min(self.n_tasks, self.n_classes - 1, *self.features, *self.window) < 1:
-            raise WeightsError(f"a network needs at least 1 task, 2 classes and 1 feature: {self}")
+        if math.prod(self.prompt_shape) < 2:
+            raise WeightsError(f"the window {self.window} leaves a bottleneck of one voxel, which cannot be normalised")
 
     @property
     def total_stride(self) -> Shape:
