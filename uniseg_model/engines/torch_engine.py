@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import product
@@ -19,7 +20,9 @@ _FLIPS = [
     tuple(axis for axis, flip in zip((4, 3, 2), flips, strict=True) if flip) for flips in product((False, True), repeat=3)
 ]
 _MOST_WINDOWS = 8  # at once: beyond it a GPU is full anyway
-_ONEDNN_FROM = 20480  # torch leaves a lone smaller map (channels x Z x Y) to a loop five times slower than oneDNN
+# torch leaves a lone small map (channels x Z x Y below 20480) to a loop that is five times slower than oneDNN; two go to
+# oneDNN together. Not worth it for large windows, whose small maps cost little and whose memory would double.
+_SMALL_BYTES = 500e6
 _LIVE_MAPS = 10  # full-resolution feature maps alive at the decoder's end, counted generously
 
 
@@ -42,12 +45,12 @@ class TorchEngine:
         self._net = net.to(self.device)
 
     def best_batch(self) -> int:
-        """On a CPU 1, or 2 of a narrow network; on a GPU as many as half of the free memory is likely to hold."""
+        """On a CPU 1, or 2 of a small network; on a GPU as many as half of the free memory is likely to hold."""
+        dtype = PRECISIONS[self.precision]
+        window_bytes = _LIVE_MAPS * self._net.config.features[0] * math.prod(self.window) * dtype.itemsize
         if self.device.type != "cuda":
-            return 1 if self._net.config.features[0] * self.window[0] * self.window[1] > _ONEDNN_FROM else 2
+            return 2 if window_bytes < _SMALL_BYTES else 1
         free, _ = torch.cuda.mem_get_info(self.device)
-        voxels = self.window[0] * self.window[1] * self.window[2]
-        window_bytes = _LIVE_MAPS * self._net.config.features[0] * voxels * PRECISIONS[self.precision].itemsize
         return max(1, min(_MOST_WINDOWS, free // 2 // window_bytes))
 
     def run(self, windows: Tensor, places: Sequence[int], *, mirror: bool, tick: Tick) -> list[Tensor]:

@@ -105,4 +105,5 @@ def stack_affine(origin: Sequence[float], orientation: Sequence[float], pixel_mm
 
 
 def plain(numbers: Sequence[float]) -> str:
+    """Numbers for a message, such as ``1, 0, 0``."""
     return " ".join(f"{number:.6g}" for number in numbers)
