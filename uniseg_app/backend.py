@@ -231,6 +231,6 @@ def run_demo(folder: Path, progress: ProgressHook = ignore_progress) -> Outcome:
         weights = find_weights(None)
     except WeightsError:
         weights = folder / "untrained.safetensors"
-        untrained(NetworkConfig(window=(32, 96, 96), features=(8, 16, 32, 64, 80, 80))).save(weights)
+        untrained(NetworkConfig(window=(32, 96, 96), features=(4, 8, 16, 32, 40, 40))).save(weights)
     image = folder / "phantom" / "imagesTr" / f"{case}_0000.nii.gz"
     return segment(SegmentRequest((image,), ("liver", "spleen"), folder / "labels", Options(), weights=weights), progress)

@@ -104,7 +104,7 @@ class Prepared:
         apart = coarse_axis(self.spacing_mm, self.recipe.spacing_mm)
         for rows, values in restored_slabs(probabilities, self.cropped_shape, apart):
             place = (slice(z0.start + rows.start, z0.start + rows.stop), *plane)
-            labels[place] = values.argmax(axis=0)
+            labels[place] = _best_class(values)
             if margins is not None:
                 margins[place] = np.clip(np.rint(_margin(values) * 255), 0, 255)
         return Restored(self.axes.undo(labels), None if margins is None else self.axes.undo(margins))
@@ -120,6 +120,15 @@ class Restored:
 
     labels: np.ndarray
     margin: np.ndarray | None
+
+
+def _best_class(values: np.ndarray) -> np.ndarray:
+    """``values.argmax(axis=0)`` of (K, ...), ties to the lower class; three times as fast class by class."""
+    best, labels = values[0], np.zeros(values.shape[1:], np.uint8)
+    for k in range(1, len(values)):
+        labels[values[k] > best] = k
+        best = np.maximum(best, values[k])
+    return labels
 
 
 def _margin(values: np.ndarray) -> np.ndarray:

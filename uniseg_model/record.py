@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from uniseg_model import __version__
@@ -62,9 +63,13 @@ def loaded_versions() -> dict[str, str]:
 
 def peak_memory_gb() -> float:
     """Largest resident size of this process since it began; 0 where the system does not tell."""
+    try:  # Linux; getrusage would count the parent's size before exec, too
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return round(int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e9, 3)
+    except (OSError, IndexError, ValueError):
+        pass
     try:
         import resource
     except ImportError:  # Windows
         return 0.0
-    unit = 1 if sys.platform == "darwin" else 1024  # Linux tells kilobytes
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9, 3)
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e9, 3)  # macOS tells bytes

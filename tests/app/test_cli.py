@@ -40,7 +40,6 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         monkeypatch.setattr(sys, "argv", ["uniseg", *map(str, arguments)])
         with pytest.raises(SystemExit) as stop:
             main()
-            raise SystemExit(0)
         out, err = capsys.readouterr()
         return int(stop.value.code or 0), out, err
 
@@ -48,7 +47,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_one_task_into_one_file(run: Any, ct: Path, weights: Path, tmp_path: Path) -> None:
-    code, out, err = run("segment", ct, "--task", "liver", "-o", tmp_path / "out.nii.gz", "--weights", weights)
+    code, out, _ = run("segment", ct, "--task", "liver", "-o", tmp_path / "out.nii.gz", "--weights", weights)
     assert code == 0
     assert sorted(p.name for p in tmp_path.iterdir()) == ["ct.nii.gz", "out.json", "out.nii.gz"]
     assert np.array_equal(nib.load(tmp_path / "out.nii.gz").affine, nib.load(ct).affine)
@@ -60,7 +59,7 @@ def test_one_task_into_one_file(run: Any, ct: Path, weights: Path, tmp_path: Pat
 
 def test_several_tasks_into_a_folder(run: Any, ct: Path, weights: Path, tmp_path: Path) -> None:
     out_dir = tmp_path / "a" / "b"
-    code, out, _ = run("segment", ct, "--task", "liver,kidney,vertebrae", "-o", out_dir, "--weights", weights)
+    code, _, _ = run("segment", ct, "--task", "liver,kidney,vertebrae", "-o", out_dir, "--weights", weights)
     assert code == 0
     assert sorted(p.name for p in out_dir.iterdir()) == sorted([
         "run.json",

@@ -83,6 +83,19 @@ def test_prompt_is_appended_last_and_skips_come_second(net: UniSegNet) -> None:
         torch.testing.assert_close(net.decode_all_scales(features, prompt)[-1], deepest)
 
 
+@pytest.mark.parametrize("slices", [1, 5, 8, 100])
+def test_large_maps_are_convolved_slice_by_slice_to_the_same_bits(
+    net: UniSegNet, slices: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with torch.inference_mode():
+        features = net.encode(window(batch=2))
+        prompt = pick(net.prompts(features), torch.tensor([4, 1]))
+        whole = net.decode(features, prompt)
+        monkeypatch.setattr("uniseg_model.network.uniseg._LARGE_MAP", 0)
+        monkeypatch.setattr("uniseg_model.network.uniseg._SLICES", slices)
+        torch.testing.assert_close(net.decode(features, prompt), whole, atol=1e-6, rtol=1e-6)
+
+
 def test_all_scales_begin_with_the_full_resolution(net: UniSegNet) -> None:
     with torch.inference_mode():
         features = net.encode(window())

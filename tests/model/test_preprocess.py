@@ -403,3 +403,10 @@ def test_classes_never_stand_at_full_resolution(target_mm: Triple) -> None:
     finally:
         tracemalloc.stop()
     assert peak_bytes < n_classes * side**3 * 4
+
+
+def test_best_class_is_argmax_with_ties_to_the_lower_class(rng: np.random.Generator) -> None:
+    from uniseg_model.preprocess import _best_class
+
+    values = rng.integers(0, 3, (5, 7, 8, 9)).astype(np.float32)  # full of ties
+    assert np.array_equal(_best_class(values), values.argmax(axis=0))

@@ -20,6 +20,8 @@ from uniseg_model.errors import GeometryError
 from uniseg_model.network.blocks import SLOPE, Block, Stem
 from uniseg_model.network.config import NetworkConfig
 
+_LARGE_MAP = 2**24  # numbers in a map, 64 MB
+_SLICES = 8  # convolved at a time
 _FUSION_SHRINK = 4  # the fusion's hidden channels are a quarter of its input
 
 
@@ -98,13 +100,35 @@ class UniSegNet(nn.Module):
         x = torch.cat([features.bottleneck, prompt], dim=1)  # (B, F + 1, z, y, x)
         logits = []
         for level, skip in enumerate(reversed(features.skips)):
-            x = torch.cat([self.upsample[level](x), skip], dim=1)
-            for block in _blocks(self.decoder[level]):
+            x = self.upsample[level](x)
+            first, *others = _blocks(self.decoder[level])
+            x = _convolve_joined(first.conv, x, skip)
+            x = first.act(first.norm(x))
+            for block in others:
                 x = block.conv(x)
                 x = block.act(block.norm(x))
             if every_scale or level == len(features.skips) - 1:
                 logits.append(self.heads[level](x))
         return logits[::-1]
+
+
+def _convolve_joined(conv: nn.Conv3d, up: Tensor, skip: Tensor) -> Tensor:
+    """The convolution of two maps (B, C, Z, Y, X) side by side in C.
+
+    Large maps on a CPU are joined and convolved a few slices at a time when nothing has to be learned: the same numbers
+    to the bit, and 0.6 GB less for a full-size window, because the joined map never stands in memory.
+    """
+    if torch.is_grad_enabled() or up.device.type != "cpu" or up.numel() < _LARGE_MAP:
+        return conv(torch.cat([up, skip], dim=1))  # type: ignore[no-any-return]
+    n, halo = up.shape[2], conv.kernel_size[0] // 2
+    out: Tensor | None = None
+    for z in range(0, n, _SLICES):
+        low, high = max(0, z - halo), min(n, z + _SLICES + halo)
+        part = conv(torch.cat([up[:, :, low:high], skip[:, :, low:high]], dim=1))
+        out = part.new_empty((*part.shape[:2], *up.shape[2:])) if out is None else out
+        out[:, :, z : z + _SLICES] = part[:, :, z - low : z - low + min(_SLICES, n - z)]
+    assert out is not None, "a map has slices"
+    return out
 
 
 def pick(prompts: Tensor, tasks: Tensor) -> Tensor:

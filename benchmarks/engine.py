@@ -1,0 +1,163 @@
+"""Seconds and peak memory of each stage of one segmentation, and of resampling against scikit-image.
+
+    python benchmarks/engine.py [IMAGE] [--weights W] [--task liver] [--large]
+
+Without IMAGE a phantom CT is segmented; without weights a full-size network with random weights is used, which costs
+what a trained one costs. Each stage runs in a process of its own, so that its peak memory is its own. Resampling is
+compared in one process with what the original calls (scikit-image in float64), on 512 x 512 x 200 voxels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+CT_SHAPE, CT_SPACING_MM, TARGET_MM = (200, 512, 512), (2.5, 0.8, 0.8), (3.0, 1.5, 1.5)
+
+
+def measured(work: Callable[..., Any], *arguments: Any) -> tuple[float, float, Any]:
+    """Seconds, peak GB of a fresh process, and what the work returned."""
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1, maxtasksperchild=1) as pool:
+        seconds, value, peak_gb = pool.apply(_timed, (work, arguments))
+    return seconds, peak_gb, value
+
+
+def _timed(work: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[float, Any, float]:
+    from uniseg_model.record import peak_memory_gb
+
+    start = time.perf_counter()
+    value = work(*arguments)
+    return time.perf_counter() - start, value, peak_memory_gb()
+
+
+def phantom_file(folder: Path) -> Path:
+    from uniseg_model.dataset import write_case
+    from uniseg_model.phantom import make_phantom
+
+    phantom = make_phantom("liver", 1, spacing_mm=(3.0, 3.0, 3.0))
+    write_case(folder, "ct", phantom.volume, phantom.labels["liver"])
+    return folder / "imagesTr" / "ct_0000.nii.gz"
+
+
+def random_weights(folder: Path) -> Path:
+    from uniseg_model.checkpoint import untrained
+    from uniseg_model.network.config import NetworkConfig
+
+    untrained(NetworkConfig()).save(folder / "full.safetensors")
+    return folder / "full.safetensors"
+
+
+def read(image: Path) -> None:
+    from uniseg_model.io import read_volume
+
+    read_volume(image)
+
+
+def load(weights: Path) -> None:
+    from uniseg_model.predictor import load_model
+
+    load_model(weights, device="cpu")
+
+
+def whole(image: Path, weights: Path, task: str) -> dict[str, Any]:
+    from uniseg_model.io import read_volume
+    from uniseg_model.predictor import Options, load_model
+
+    model = load_model(weights, device="cpu", threads=os.cpu_count())
+    [found] = model.open(read_volume(image)).segment([task], Options(mirror=False))
+    return found.record.to_dict()
+
+
+def resample_ours() -> tuple[float, float, float]:
+    """Seconds of cubic resampling alone, of the whole way in, and of the linear way back (3 classes, argmax)."""
+    from uniseg_model.preprocess import Recipe, new_shape, prepare
+    from uniseg_model.resample import resample_image
+    from uniseg_model.volume import Volume
+
+    volume = Volume(_ct(), np.diag([*CT_SPACING_MM[::-1], 1.0])[:, [2, 1, 0, 3]], spacing_mm=CT_SPACING_MM)
+    shape = new_shape(CT_SHAPE, CT_SPACING_MM, TARGET_MM)
+    recipe = Recipe(TARGET_MM, ("hu",), "stored")
+    probabilities = np.random.default_rng(0).random((3, *shape), np.float32)
+    prepared = prepare(volume, recipe)
+    return (
+        best_of_three(lambda: resample_image(volume.array[0], shape, None)),
+        best_of_three(lambda: prepare(volume, recipe)),
+        best_of_three(lambda: prepared.restore(probabilities)),
+    )
+
+
+def resample_original_way() -> tuple[float, float, float]:
+    """The same steps as the original takes them: scikit-image, float64, the whole volume at once."""
+    from scipy import ndimage
+    from skimage.transform import resize
+
+    image = _ct()[0]
+    shape = tuple(np.round(np.array(CT_SPACING_MM) / np.array(TARGET_MM) * image.shape).astype(int))
+    probabilities = np.random.default_rng(0).random((3, *shape), np.float32)
+
+    def cubic() -> np.ndarray:
+        return resize(image.astype(float), shape, 3, mode="edge", anti_aliasing=False).astype(np.float32)
+
+    def way_in() -> np.ndarray:
+        ndimage.binary_fill_holes(image != 0)
+        return (np.clip(cubic(), -325, 325) + 325) / 650
+
+    def way_back() -> np.ndarray:
+        large = [
+            resize(p.astype(float), image.shape, 1, mode="edge", anti_aliasing=False).astype(np.float32) for p in probabilities
+        ]
+        return np.stack(large).argmax(0).astype(np.uint8)
+
+    return best_of_three(cubic), best_of_three(way_in), best_of_three(way_back)
+
+
+def best_of_three(work: Callable[[], Any]) -> float:
+    """Seconds of the quickest of three runs."""
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+def _ct() -> np.ndarray:
+    return np.random.default_rng(0).normal(0, 300, (1, *CT_SHAPE)).astype(np.float32)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("image", nargs="?", type=Path)
+    parser.add_argument("--weights", type=Path)
+    parser.add_argument("--task", default="liver")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        image = arguments.image or measured(phantom_file, Path(folder))[2]
+        weights = arguments.weights or measured(random_weights, Path(folder))[2]
+        print(f"{'stage':34}{'seconds':>9}{'peak GB':>9}")
+        for name, work, given in (("read the image", read, image), ("load the weights (with imports)", load, weights)):
+            seconds, peak_gb, _ = measured(work, given)
+            print(f"{name:34}{seconds:9.1f}{peak_gb:9.2f}")
+        seconds, peak_gb, record = measured(whole, image, weights, arguments.task)
+        for stage, stage_seconds in record["seconds"].items():
+            print(f"{stage:34}{stage_seconds:9.1f}")
+        print(f"{'all, in one process':34}{seconds:9.1f}{peak_gb:9.2f}")
+    _, ours_gb, ours = measured(resample_ours)
+    _, original_gb, original = measured(resample_original_way)
+    print(f"\n{'512 x 512 x 200 voxels to 3 x 1.5 x 1.5 mm':44}{'ours':>8}{'original':>10}{'ratio':>7}")
+    names = ("cubic resampling, s", "way in: crop, resample, normalise, s", "way back: 3 classes, argmax, s", "peak memory, GB")
+    for name, own, other in zip(names, (*ours, ours_gb), (*original, original_gb), strict=True):
+        print(f"{name:44}{own:8.2f}{other:10.2f}{other / own:7.1f}")
+
+
+if __name__ == "__main__":
+    main()
