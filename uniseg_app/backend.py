@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from uniseg_app.outputs import check_file, check_folder, check_output, check_replaceable, is_label_file, staged
 from uniseg_app.settings import read_settings
 from uniseg_model.errors import OptionError, WeightsError
+from uniseg_model.files import write_json
 from uniseg_model.io import read_volume
 from uniseg_model.progress import Progress, ProgressHook, ignore_progress
-from uniseg_model.segmentation import MergedMap, Segmentation, merge, write_json
+from uniseg_model.segmentation import MergedMap, Segmentation, merge
 from uniseg_model.suitability import suitable_tasks
 from uniseg_model.tasks import Task, TaskRegistry, builtin_tasks
 from uniseg_model.volume import Volume

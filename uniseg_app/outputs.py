@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from uniseg_model.errors import OutputError
+from uniseg_model.files import WRITE_HINT
 from uniseg_model.segmentation import DISCLAIMER, is_unedited, sidecar
 
-_HINT = "Choose a folder with space and write permission."
 _IMAGE_SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".img", ".hdr", ".dcm", ".mgz", ".png", ".tif", ".tiff")
 
 
@@ -65,7 +65,7 @@ def check_folder(folder: Path) -> None:
             pass
     except OSError as exc:
         raise OutputError(
-            f"nothing can be written in {existing}: making a file there fails with {exc.strerror!r}", hint=_HINT
+            f"nothing can be written in {existing}: making a file there fails with {exc.strerror!r}", hint=WRITE_HINT
         ) from exc
 
 
@@ -116,7 +116,7 @@ def staged(folder: Path) -> Iterator[Path]:
         for file in sorted(staging.iterdir()):
             os.replace(file, folder / file.name)
     except OSError as exc:
-        raise OutputError(f"{folder} cannot be written: {exc}", hint=_HINT) from exc
+        raise OutputError(f"{folder} cannot be written: {exc}", hint=WRITE_HINT) from exc
     finally:
         if staging is not None:
             shutil.rmtree(staging, ignore_errors=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,7 +20,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from uniseg_model.errors import OutputError, UniSegError, WeightsError
+from uniseg_model.errors import UniSegError, WeightsError
+from uniseg_model.files import whole_file
 from uniseg_model.network.config import NetworkConfig
 from uniseg_model.network.uniseg import UniSegNet
 from uniseg_model.tasks import Task, TaskRegistry, builtin_tasks
@@ -120,17 +120,9 @@ class Checkpoint:
             "about": {**vars(self.about), "history": dict(self.about.history)},
             "sha256": self.sha256,
         }
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.weights.items()}
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.weights.items()}
+        with whole_file(path) as temporary:
             temporary.write_bytes(save(tensors, {"uniseg": json.dumps(facts)}))
-            os.replace(temporary, path)
-        except (OSError, SafetensorError) as exc:
-            raise OutputError(
-                f"{path} cannot be written: {exc}", hint="Choose a folder with space and write permission."
-            ) from exc
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: Path, *, verify: bool = False) -> Checkpoint:

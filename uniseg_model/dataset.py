@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from uniseg_model.errors import OutputError
+from uniseg_model.files import WRITE_HINT, write_json
 from uniseg_model.io import write_image, write_labels
-from uniseg_model.segmentation import write_json
 from uniseg_model.tasks import Task
 from uniseg_model.volume import Volume
 
@@ -30,9 +30,7 @@ def write_case(folder: Path, case: str, volume: Volume, labels: np.ndarray) -> N
         images.mkdir(parents=True, exist_ok=True)
         answers.mkdir(exist_ok=True)
     except OSError as exc:
-        raise OutputError(
-            f"{folder} cannot be written: {exc}", hint="Choose a folder with space and write permission."
-        ) from exc
+        raise OutputError(f"{folder} cannot be written: {exc}", hint=WRITE_HINT) from exc
     try:
         for number, channel in enumerate(volume.array):
             write_image(images / f"{case}_{number:04d}.nii.gz", channel, volume)

@@ -8,7 +8,6 @@ read with an allow-list of its own and compared.
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import re
 import zipfile
@@ -25,6 +24,7 @@ from torch import Tensor
 
 from uniseg_model.checkpoint import About, Checkpoint, check_state
 from uniseg_model.errors import WeightsError
+from uniseg_model.files import file_sha256
 from uniseg_model.network.config import NetworkConfig
 from uniseg_model.tasks import builtin_tasks
 
@@ -74,7 +74,7 @@ def import_official(path: Path) -> Checkpoint:
     companion = path.with_name(path.name + ".pkl")
     if companion.exists():
         _compare(read_companion(companion), config, companion)
-    history = {"file": path.name, "file_sha256": _sha256(path), "epoch": _whole(content.get("epoch"))}
+    history = {"file": path.name, "file_sha256": file_sha256(path), "epoch": _whole(content.get("epoch"))}
     return Checkpoint(config, builtin_tasks(), weights, About("UniSeg (authors)", "official", LICENCE, history))
 
 
@@ -223,11 +223,6 @@ def _compare(companion: Mapping[str, Any], config: NetworkConfig, path: Path) ->
     if window != config.window:
         raise WeightsError(f"{path.name} plans windows of {window}, the weights are for {config.window}: they do not belong together",
                            hint="Remove it: the .model file alone is enough.")  # fmt: skip
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _whole(value: Any) -> int | None:

@@ -5,7 +5,6 @@ Saved labels are NIfTI with a JSON file of the same name beside them that holds 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from uniseg_model.errors import GeometryError, OptionError, OutputError
+from uniseg_model.files import file_sha256, write_json
 from uniseg_model.io import NIFTI_SUFFIXES, write_labels
 from uniseg_model.record import RunRecord
 from uniseg_model.tasks import Label, Task
@@ -199,34 +199,13 @@ def save_labels(path: Path, labels: np.ndarray, volume: Volume, facts: Mapping[s
     """
     names = sidecar(path)
     write_labels(path, labels, volume)
-    write_json(names, {**facts, "file_sha256": _sha256(path)})
+    write_json(names, {**facts, "file_sha256": file_sha256(path)})
 
 
 def is_unedited(path: Path) -> bool:
     """Whether a label file is as this program wrote it: the facts beside it know its bytes."""
     try:
         facts = json.loads(sidecar(path).read_text(encoding="utf-8"))
-        return bool(facts["file_sha256"] == _sha256(path))
+        return bool(facts["file_sha256"] == file_sha256(path))
     except (OSError, ValueError, KeyError, TypeError):
         return False
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def write_json(path: Path, facts: Mapping[str, Any]) -> None:
-    """Write a JSON document, whole or not at all.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as exc:
-        raise OutputError(f"{path} cannot be written: {exc}", hint="Choose a folder with space and write permission.") from exc
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -145,7 +145,7 @@ def test_failed_save_leaves_the_old_file(checkpoint: Checkpoint, tmp_path: Path,
     def no_space(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("uniseg_model.checkpoint.os.replace", no_space)
+    monkeypatch.setattr("os.replace", no_space)
     with pytest.raises(OutputError, match="No space left on device"):
         checkpoint.save(path)
     assert [p.name for p in tmp_path.iterdir()] == ["w.safetensors"]

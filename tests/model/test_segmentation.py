@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from uniseg_model.errors import GeometryError, OptionError, OutputError
+from uniseg_model.files import write_json
 from uniseg_model.io import read_labels
 from uniseg_model.record import RunRecord
-from uniseg_model.segmentation import Segmentation, is_unedited, merge, save_labels, sidecar, write_json
+from uniseg_model.segmentation import Segmentation, is_unedited, merge, save_labels, sidecar
 from uniseg_model.tasks import builtin_tasks
 from uniseg_model.volume import Volume
 
@@ -146,7 +147,7 @@ def test_json_that_cannot_be_moved_into_place_leaves_nothing(tmp_path: Path, mon
     def no_space(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("uniseg_model.segmentation.os.replace", no_space)
+    monkeypatch.setattr("os.replace", no_space)
     with pytest.raises(OutputError, match="No space left"):
         write_json(tmp_path / "run.json", {"a": 1})
     assert list(tmp_path.iterdir()) == []

@@ -13,7 +13,6 @@ Decisions:
 from __future__ import annotations
 
 import gzip
-import os
 import zlib
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.volumeutils import array_from_file
 
 from uniseg_model.errors import FileFormatError, GeometryError, OutputError
+from uniseg_model.files import whole_file
 from uniseg_model.volume import Source, Volume, corner_distance_mm, trusted_spacing, voxel_lengths
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
@@ -94,18 +94,10 @@ def write_image(path: Path, channel: np.ndarray, volume: Volume) -> None:
 
 
 def _save(image: Any, path: Path) -> None:
-    """Write to a temporary file beside, then rename."""
-    suffix = next((s for s in (".nii.gz", ".nii") if path.name.endswith(s)), None)
-    if suffix is None:
+    if not path.name.endswith(NIFTI_SUFFIXES):
         raise OutputError(f"images and labels are written as .nii or .nii.gz, not as {path.name}")
-    temporary = path.with_name(f".{path.name.removesuffix(suffix)}.{os.getpid()}{suffix}")
-    try:
+    with whole_file(path) as temporary:
         nib.save(image, temporary)
-        os.replace(temporary, path)
-    except OSError as exc:
-        raise OutputError(f"{path} cannot be written: {exc}", hint="Choose a folder with space and write permission.") from exc
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _new_image(array: np.ndarray, volume: Volume) -> Any:
