@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from uniseg_app.outputs import check_file, check_folder, check_output, check_replaceable, is_label_file, staged
 from uniseg_app.settings import read_settings
-from uniseg_model.errors import OptionError, WeightsError
-from uniseg_model.files import write_json
+from uniseg_model.errors import OptionError, OutputError, WeightsError
+from uniseg_model.files import write_sealed_json
 from uniseg_model.io import read_volume
 from uniseg_model.progress import Progress, ProgressHook, ignore_progress
-from uniseg_model.segmentation import MergedMap, Segmentation, merge
+from uniseg_model.segmentation import MergedMap, Segmentation, merge, sidecar
 from uniseg_model.suitability import suitable_tasks
 from uniseg_model.tasks import Task, TaskRegistry, builtin_tasks
 from uniseg_model.volume import Volume
@@ -79,7 +79,9 @@ def find_weights(named: Path | None) -> Path:
 
     if chosen := named or os.environ.get("UNISEG_WEIGHTS"):
         return Path(chosen)
-    weights = read_settings().weights or embedded_weights()
+    if chosen := read_settings().weights:
+        return chosen
+    weights = embedded_weights()
     if not weights.exists():
         raise WeightsError(
             "no weights were named and none are installed",
@@ -109,6 +111,7 @@ def segment(request: SegmentRequest, progress: ProgressHook = ignore_progress) -
             f"{len(tasks)} tasks need a folder, {request.out.name} is one file", hint="Name a folder, or one task."
         )
     names = _names(request, tasks)
+    _check_report(request, names)
     check_replaceable([_folder(request.out) / name for name in names], request.images, overwrite=request.overwrite)
     if request.merge == "original":
         merged, record = session.segment_as_original(tasks, request.options, progress)
@@ -138,15 +141,27 @@ def _keys(asked: Sequence[str]) -> list[str]:
     return [key.strip().lower() for key in asked if key.strip()]
 
 
+def _check_report(request: SegmentRequest, names: Sequence[str]) -> None:
+    """The report must not be one of the answer's own files."""
+    labels = [_folder(request.out) / name for name in names]
+    taken = {path.resolve() for path in [*labels, *(sidecar(path) for path in labels)]}
+    if request.report and request.report.resolve() in taken:
+        raise OutputError(f"the report {request.report} is one of the files with the labels", hint="Choose another name.")
+
+
 def _check(request: SegmentRequest) -> None:
     if request.merge not in MERGE_RULES:
         raise OptionError(f"the merge rule must be {' or '.join(MERGE_RULES)}, not {request.merge!r}")
+    if request.merge == "original" and request.options.confidence:
+        raise OptionError("the original's merge has no confidence", hint="Leave out --confidence or --merge original.")
     if request.series and not any(path.is_dir() or path.suffix.lower() == ".dcm" for path in request.images):
         raise OptionError("a series can only be chosen of a DICOM folder, no image is one", hint="Leave --series out.")
     check_output(request.out, request.images)
     records = [request.report] if request.report else []
     for path in records:
         check_file(path, [*request.images, *([request.weights] if request.weights else [])], "report")
+    if request.report and request.report.suffix != ".json":
+        raise OptionError(f"the report is a JSON document, its name must end in .json, not {request.report.name!r}")
     if not is_label_file(request.out):
         records.append(request.out / "run.json")
     check_replaceable(records, request.images, overwrite=request.overwrite)
@@ -178,7 +193,7 @@ def _saved(request: SegmentRequest, outcome: Outcome, names: Sequence[str]) -> O
         for name, labels in zip(names, maps, strict=True):
             labels.save(staging / name)
         if folder == request.out:
-            write_json(staging / "run.json", outcome.record.to_dict())
+            write_sealed_json(staging / "run.json", outcome.record.to_dict())
         files = sorted(folder / path.name for path in staging.iterdir())
     if request.report:
         write_report(request.report, outcome.record.to_dict())
@@ -192,7 +207,7 @@ def write_report(path: Path, facts: Mapping[str, Any]) -> None:
         OutputError: it cannot be written.
     """
     with staged(path.parent) as staging:
-        write_json(staging / path.name, facts)
+        write_sealed_json(staging / path.name, facts)
 
 
 def make_phantoms(key: str, folder: Path, count: int, seed: int, progress: ProgressHook = ignore_progress) -> list[str]:
@@ -208,12 +223,15 @@ def make_phantoms(key: str, folder: Path, count: int, seed: int, progress: Progr
     check_folder(folder)
     check_description(folder, task)
     cases = []
-    for number in range(seed, seed + count):
-        progress(Progress("phantom", number - seed, count))
-        phantom = make_phantom(key, number)
-        cases.append(f"{phantom.family}_{number:04d}")
-        write_case(folder, cases[-1], phantom.volume, phantom.labels[key])
-    write_description(folder, task)
+    try:
+        for number in range(seed, seed + count):
+            progress(Progress("phantom", number - seed, count))
+            phantom = make_phantom(key, number)
+            write_case(folder, f"{phantom.family}_{number:04d}", phantom.volume, phantom.labels[key])
+            cases.append(f"{phantom.family}_{number:04d}")
+    finally:  # whoever interrupts keeps a data set of the cases so far
+        if cases:
+            write_description(folder, task)
     return cases
 
 
@@ -225,12 +243,12 @@ def run_demo(folder: Path, progress: ProgressHook = ignore_progress) -> Outcome:
     """
     from uniseg_model.checkpoint import untrained
     from uniseg_model.network.config import NetworkConfig
-    from uniseg_model.predictor import Options
+    from uniseg_model.predictor import Options, embedded_weights
 
     [case] = make_phantoms("liver", folder / "phantom", 1, 7, progress)
-    try:
+    if os.environ.get("UNISEG_WEIGHTS") or read_settings().weights or embedded_weights().exists():
         weights = find_weights(None)
-    except WeightsError:
+    else:
         weights = folder / "untrained.safetensors"
         untrained(NetworkConfig(window=(32, 96, 96), features=(4, 8, 16, 32, 40, 40))).save(weights)
     image = folder / "phantom" / "imagesTr" / f"{case}_0000.nii.gz"

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from uniseg_app.console import progress_shown, say, say_json, say_table, tell_error, warn
-from uniseg_model import __version__
+from uniseg_model import DISCLAIMER, __version__
 from uniseg_model.errors import OptionError, UniSegError
 from uniseg_model.tasks import TaskRegistry, builtin_tasks
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from uniseg_model.volume import Triple
 
 INTERRUPTED = 130
-DISCLAIMER = "Research use only. Not a medical device."
 
 app = typer.Typer(
     help=f"Segment 3D medical images with one promptable model. {DISCLAIMER}",
@@ -120,9 +120,16 @@ def import_weights(
 ) -> None:
     """Import the UniSeg authors' checkpoint, without running anything that it contains."""
     from uniseg_app.outputs import check_file
+    from uniseg_model.checkpoint import load_checkpoint
     from uniseg_model.official import import_official
 
     check_file(out, [official])
+    if out.suffix != ".safetensors":
+        raise OptionError(
+            f"weights are written as .safetensors, not as {out.name!r}", hint="Choose a name such as uniseg.safetensors."
+        )
+    if out.exists():
+        load_checkpoint(out)  # refuses to replace what is no checkpoint of ours
     checkpoint = import_official(official)
     out.parent.mkdir(parents=True, exist_ok=True)
     checkpoint.save(out)
@@ -274,15 +281,25 @@ def _tell(outcome: Outcome) -> None:
 
 def main() -> None:
     """The ``uniseg`` script."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file name may be no valid text
     try:
         app()
     except UniSegError as error:
         tell_error(error)
+        sys.exit(1)
+    except MemoryError as error:
+        tell_error(
+            UniSegError(
+                f"memory ran out: {error or 'no more is free'}", hint="Close other programs or choose a coarser --spacing."
+            )
+        )
         sys.exit(1)
     except OSError as error:  # a path or a disk that nobody foresaw
         tell_error(UniSegError(str(error), hint="Choose other paths, and check the space on the disk."))
         sys.exit(1)
     except SystemExit as stop:
         if stop.code == INTERRUPTED:  # typer turns Ctrl-C into this
-            warn("uniseg: interrupted; nothing was written")
+            warn("uniseg: interrupted; no file is half-written")
         raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -11,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from uniseg_model.errors import OutputError
-from uniseg_model.files import WRITE_HINT
-from uniseg_model.segmentation import DISCLAIMER, is_unedited, sidecar
+from uniseg_model.files import WRITE_HINT, is_sealed
+from uniseg_model.segmentation import is_unedited, sidecar
 
 _IMAGE_SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".img", ".hdr", ".dcm", ".mgz", ".png", ".tif", ".tiff")
 
@@ -34,6 +33,8 @@ def check_output(out: Path, inputs: Sequence[Path]) -> None:
         raise OutputError(
             f"labels are written as .nii or .nii.gz, not as {out.name}", hint="Name a folder, or a file that ends in .nii.gz."
         )
+    elif any(_same(out, given) for given in inputs):
+        raise OutputError(f"the output {out} is the input", hint="Choose another folder.")
     else:
         check_folder(out)
 
@@ -79,9 +80,11 @@ def check_replaceable(files: Sequence[Path], inputs: Sequence[Path], *, overwrit
     """
     beside = [sidecar(path) for path in files if is_label_file(path)]
     for path in [*files, *beside]:
+        if path.is_dir():
+            raise OutputError(f"the output {path} is a folder", hint="Move it away or choose another output.")
         if any(_same(path, given) for given in inputs):
             raise OutputError(f"the output {path} is the input", hint="Choose another folder or name.")
-        if path.exists() and not overwrite and not (is_unedited(path) if is_label_file(path) else _is_own_json(path)):
+        if path.exists() and not overwrite and not (is_unedited(path) if is_label_file(path) else is_sealed(path)):
             raise OutputError(
                 f"{path} was edited, or was not written by this program",
                 hint="Move it away, choose another output, or add --overwrite.",
@@ -90,14 +93,6 @@ def check_replaceable(files: Sequence[Path], inputs: Sequence[Path], *, overwrit
 
 def _same(a: Path, b: Path) -> bool:
     return a.resolve() == b.resolve() or (a.exists() and b.exists() and a.samefile(b))
-
-
-def _is_own_json(path: Path) -> bool:
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-        return facts.get("note") == DISCLAIMER or "uniseg" in facts.get("versions", {})
-    except (OSError, ValueError, AttributeError, TypeError):
-        return False
 
 
 @contextmanager

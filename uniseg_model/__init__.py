@@ -11,10 +11,11 @@ Names that need torch are imported when first used, so ``import uniseg_model`` s
 
 from __future__ import annotations
 
-__version__ = "0.1.0"
-
 import importlib
 from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+DISCLAIMER = "Research use only. Not a medical device."
 
 if TYPE_CHECKING:
     from uniseg_model.errors import UniSegError

@@ -14,7 +14,7 @@ import numpy as np
 
 from uniseg_model.errors import OutputError
 from uniseg_model.files import WRITE_HINT, write_json
-from uniseg_model.io import write_image, write_labels
+from uniseg_model.io import read_labels, write_image, write_labels
 from uniseg_model.tasks import Task
 from uniseg_model.volume import Volume
 
@@ -23,25 +23,34 @@ def write_case(folder: Path, case: str, volume: Volume, labels: np.ndarray) -> N
     """Write one case: its channels and its labels (Z, Y, X) uint8.
 
     Raises:
-        OutputError: the folder cannot be written.
+        OutputError: the folder cannot be written, or a case of that name has other labels there.
     """
     images, answers = folder / "imagesTr", folder / "labelsTr"
+    answer = answers / f"{case}.nii.gz"
+    channels = [images / f"{case}_{number:04d}.nii.gz" for number in range(volume.n_channels)]
+    if answer.exists() and not np.array_equal(read_labels(answer)[0], labels):
+        raise OutputError(f"{answer} exists and holds other labels", hint="Choose another folder or another --seed.")
+    fresh = [path for path in [answer, *channels] if not path.exists()]
     try:
         images.mkdir(parents=True, exist_ok=True)
         answers.mkdir(exist_ok=True)
-    except OSError as exc:
-        raise OutputError(f"{folder} cannot be written: {exc}", hint=WRITE_HINT) from exc
-    try:
-        for number, channel in enumerate(volume.array):
-            write_image(images / f"{case}_{number:04d}.nii.gz", channel, volume)
-        write_labels(answers / f"{case}.nii.gz", labels, volume)
-    except OutputError:
-        for half in [answers / f"{case}.nii.gz", *images.glob(f"{case}_*.nii.gz")]:
-            half.unlink(missing_ok=True)
-        for made in (images, answers):
-            if not any(made.iterdir()):
-                made.rmdir()
-        raise
+        for path, channel in zip(channels, volume.array, strict=True):
+            write_image(path, channel, volume)
+        write_labels(answer, labels, volume)
+    except (OSError, OutputError) as exc:
+        _remove(fresh, [images, answers])
+        raise (
+            exc if isinstance(exc, OutputError) else OutputError(f"{folder} cannot be written: {exc}", hint=WRITE_HINT)
+        ) from exc
+
+
+def _remove(files: list[Path], folders: list[Path]) -> None:
+    """Take away what a failed case has left, and folders that are empty then."""
+    for path in files:
+        path.unlink(missing_ok=True)
+    for folder in folders:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def check_description(folder: Path, task: Task) -> None:

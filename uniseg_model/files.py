@@ -39,7 +39,31 @@ def write_json(path: Path, facts: Mapping[str, Any]) -> None:
         OutputError: it cannot be written.
     """
     with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # a file name may be no valid text
+
+
+def write_sealed_json(path: Path, facts: Mapping[str, Any]) -> None:
+    """Write a JSON document with a seal over its content, so that :func:`is_sealed` can tell a later edit.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    plain = json.loads(json.dumps(facts).encode("ascii"))
+    write_json(path, {**plain, "seal": _seal(plain)})
+
+
+def is_sealed(path: Path) -> bool:
+    """Whether the JSON document is as this program wrote it."""
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        return bool(facts.pop("seal") == _seal(facts))
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return False
+
+
+def _seal(facts: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode("ascii")).hexdigest()
 
 
 def file_sha256(path: Path) -> str:

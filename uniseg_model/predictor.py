@@ -17,12 +17,12 @@ import torch
 from uniseg_model.checkpoint import Checkpoint, load_checkpoint
 from uniseg_model.engines import Engine
 from uniseg_model.engines.torch_engine import TorchEngine
-from uniseg_model.errors import OptionError
+from uniseg_model.errors import OptionError, TaskError
 from uniseg_model.preprocess import Prepared, Recipe, Restored, prepare
 from uniseg_model.progress import Progress, ProgressHook, ignore_progress
 from uniseg_model.record import RunRecord, Stopwatch, peak_memory_gb
 from uniseg_model.segmentation import MergedMap, Segmentation
-from uniseg_model.sliding import Sweep, sweep_windows
+from uniseg_model.sliding import Sweep, out_of_memory_named, sweep_windows
 from uniseg_model.suitability import check_channels, doubts
 from uniseg_model.tasks import Task, check_axes
 from uniseg_model.volume import Triple, Volume
@@ -51,7 +51,9 @@ class Options:
     def __post_init__(self) -> None:
         if not 0 < self.step <= 1:
             raise OptionError(f"the window step must be above 0 and at most 1, not {self.step:g}")
-        if self.spacing_mm is not None and not all(0.1 <= s <= 100 for s in self.spacing_mm):
+        if self.spacing_mm is not None:
+            object.__setattr__(self, "spacing_mm", tuple(self.spacing_mm))
+        if self.spacing_mm is not None and not (len(self.spacing_mm) == 3 and all(0.1 <= s <= 100 for s in self.spacing_mm)):
             raise OptionError(f"the spacing must be three numbers between 0.1 and 100 mm (z, y, x), not {self.spacing_mm}")
         if self.batch is not None and self.batch < 1:
             raise OptionError(f"the batch must be at least 1 window, not {self.batch}")
@@ -99,22 +101,23 @@ class Session:
     def segment(
         self, tasks: Sequence[str | Task], options: Options | None = None, progress: ProgressHook = ignore_progress
     ) -> list[Segmentation]:
-        """The labels of each task, in the order asked for.
+        """The labels of each task, in the order asked for, each once.
 
         Raises:
             TaskError: the weights do not know a task. ModalityError: the image has not the task's channels.
             OutOfMemoryError: even the smallest plan does not fit. Cancelled: the hook wanted it so.
         """
         run = _Run(self, self._tasks(tasks), options or Options(), progress)
-        labels: dict[str, Restored] = {}
-        for recipe, group in run.passes():
-            prepared, probabilities = run.sweep(recipe, group, whole_head=False)
-            for task in group:
-                progress(Progress("restore", len(labels), len(run.tasks)))
-                with run.clock("restore"):
-                    labels[task.key] = prepared.restore(probabilities.pop(0), margin=run.options.confidence)
+        restored: dict[str, Restored] = {}
+        with out_of_memory_named():
+            for recipe, group in run.passes():
+                prepared, probabilities = run.sweep(recipe, group, whole_head=False)
+                for task in group:
+                    progress(Progress("restore", len(restored), len(run.tasks)))
+                    with run.clock("restore"):
+                        restored[task.key] = prepared.restore(probabilities.pop(0), margin=run.options.confidence)
         record = run.record()
-        return [Segmentation(t, labels[t.key].labels, self.volume, record, labels[t.key].margin) for t in run.tasks]
+        return [Segmentation(t, restored[t.key].labels, self.volume, record, restored[t.key].margin) for t in run.tasks]
 
     def segment_as_original(
         self, tasks: Sequence[str | Task], options: Options | None = None, progress: ProgressHook = ignore_progress
@@ -127,6 +130,12 @@ class Session:
         Raises:
             OptionError: the tasks stand on different grids. Otherwise as :meth:`segment`.
         """
+        with out_of_memory_named():
+            return self._fuse(tasks, options, progress)
+
+    def _fuse(
+        self, tasks: Sequence[str | Task], options: Options | None, progress: ProgressHook
+    ) -> tuple[MergedMap, RunRecord]:
         options = options or Options()
         run = _Run(self, self._tasks(tasks), replace(options, axes=options.axes or "stored"), progress)
         recipes = {run.recipe(task) for task in run.tasks}
@@ -157,10 +166,15 @@ class Session:
 
     def _tasks(self, tasks: Sequence[str | Task]) -> list[Task]:
         known = self.tasks
+        tasks = [tasks] if isinstance(tasks, str) else tasks
         found = {task.key: task for task in (known[t] if isinstance(t, str) else t for t in tasks)}
         if not found:
             raise OptionError("no task was asked for", hint=f"Choose from {', '.join(known)}.")
         for task in found.values():
+            if task.labels != known[task.key].labels:
+                raise TaskError(
+                    f"the weights know {task.key!r} with other structures: {[label.name for label in known[task.key].labels]}"
+                )
             check_channels(known[task.key], self.volume)
         return list(found.values())
 
@@ -177,7 +191,8 @@ class _Run:
         self.notes = [*session.volume.warnings]
         for task in tasks:
             self.notes += [*doubts(task, session.volume), *self._overrides(task)]
-        self._n_windows: dict[Recipe, int] = {}
+            if task.caution and self.checkpoint.about.kind == "official":
+                self.notes.append(f"{task.key}: {task.caution}")
 
     def recipe(self, task: Task) -> Recipe:
         return Recipe.of(task, self.options.spacing_mm, self.options.axes)
@@ -223,7 +238,7 @@ class _Run:
             engine={
                 "name": self.engine.name,
                 "device": str(self.engine.device),
-                "precision": getattr(self.engine, "precision", "float32"),
+                "precision": self.engine.precision,
                 "threads": torch.get_num_threads(),
             },
             seconds=dict(self.clock.seconds),
@@ -273,6 +288,5 @@ def load_model(
 def embedded_weights() -> Path:
     """Where the demo weights lie in an installation or a checkout."""
     package = Path(__file__).parent
-    return next(
-        (p for p in (package / "assets" / "demo.safetensors",) if p.exists()), package.parent / "assets" / "demo.safetensors"
-    )
+    installed, checkout = (place / "assets" / "demo.safetensors" for place in (package, package.parent))
+    return installed if installed.exists() else checkout

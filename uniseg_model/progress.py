@@ -1,7 +1,8 @@
 """How long work tells how far it is, and how it is told to stop.
 
 Core functions take a ``ProgressHook`` and call it between two units of work. A hook that wants the work to stop
-raises ``Cancelled``: the work unwinds at once, so a cancel waits for one unit (one batch of windows) at most.
+raises ``Cancelled``: the work unwinds at once. While windows are computed a cancel waits for one decoding at most; reading,
+preparing and restoring an image call the hook only when they begin.
 Hooks rather than generators, because torch's modes are thread-local and leak across a ``yield``.
 """
 

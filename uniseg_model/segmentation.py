@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from uniseg_model import DISCLAIMER
 from uniseg_model.errors import GeometryError, OptionError, OutputError
-from uniseg_model.files import file_sha256, write_json
+from uniseg_model.files import file_sha256, write_sealed_json
 from uniseg_model.io import NIFTI_SUFFIXES, write_labels
 from uniseg_model.record import RunRecord
 from uniseg_model.tasks import Label, Task
 from uniseg_model.volume import Volume
 
-DISCLAIMER = "Research use only. Not a medical device."
 _UNCERTAIN_MARGIN = 0.2  # the two best classes are closer than this
 
 
@@ -53,8 +53,7 @@ class Segmentation:
 
     def volumes_ml(self) -> dict[str, float]:
         """Millilitres of each structure by name; 0 for one that was not found."""
-        counts = np.bincount(self.labels.reshape(-1), minlength=self.task.n_classes)
-        return {label.name: float(counts[i]) * self.volume.voxel_ml for i, label in enumerate(self.task.labels, start=1)}
+        return {label.name: _ml(self.labels, i, self.volume) for i, label in enumerate(self.task.labels, start=1)}
 
     def cut_by_field_of_view(self) -> dict[str, bool]:
         """Whether each structure touches a face of the image, so that its volume is a lower bound."""
@@ -116,8 +115,7 @@ class MergedMap:
 
     def volumes_ml(self) -> dict[str, float]:
         """Millilitres of each structure in the map by name."""
-        counts = np.bincount(self.labels.reshape(-1), minlength=max(self.structures) + 1)
-        return {label.name: float(counts[value]) * self.volume.voxel_ml for value, (_, label) in self.structures.items()}
+        return {label.name: _ml(self.labels, value, self.volume) for value, (_, label) in self.structures.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """The legend of the map."""
@@ -172,6 +170,10 @@ def _overlaps(segmentations: Sequence[Segmentation], later_wins: bool) -> list[d
     return found
 
 
+def _ml(labels: np.ndarray, value: int, volume: Volume) -> float:
+    return int(np.count_nonzero(labels == value)) * volume.voxel_ml
+
+
 def legend(structures: Mapping[int, tuple[Task, Label]]) -> dict[str, dict[str, str]]:
     """Names and colours by label value, as JSON wants it."""
     return {
@@ -199,7 +201,7 @@ def save_labels(path: Path, labels: np.ndarray, volume: Volume, facts: Mapping[s
     """
     names = sidecar(path)
     write_labels(path, labels, volume)
-    write_json(names, {**facts, "file_sha256": file_sha256(path)})
+    write_sealed_json(names, {**facts, "file_sha256": file_sha256(path)})
 
 
 def is_unedited(path: Path) -> bool:

@@ -7,7 +7,8 @@ step is told to the caller. Letters: C channels, K classes, z, y, x the prepared
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,6 +20,8 @@ from uniseg_model.errors import OutOfMemoryError
 from uniseg_model.progress import Progress, ProgressHook
 from uniseg_model.volume import Shape
 from uniseg_model.windows import importance, padding, window_starts
+
+_FRUGAL = "Close other programs, use --device cpu, or ask for a coarser --spacing."
 
 
 @dataclass
@@ -105,15 +108,36 @@ def sweep_windows(
             if not is_out_of_memory(exc):
                 raise
             outputs = []  # free them before the next try
-            batch = _step_down(batch, blend, notes, exc)
+            batch = _step_down(len(chosen), blend, notes, exc)
     inside = tuple(slice(before, before + size) for (before, _), size in zip(pads, array.shape[1:], strict=True))
     return [mean[(slice(None), *inside)] for mean in blend.means()], notes
 
 
 def is_out_of_memory(exc: BaseException) -> bool:
     """Whether memory ran out, on a GPU or a CPU, and nothing else is wrong."""
-    told = isinstance(exc, RuntimeError) and "DefaultCPUAllocator: " in str(exc) and "allocate memory" in str(exc)
+    words = str(exc)
+    told = "DefaultCPUAllocator" in words and ("allocate memory" in words or "not enough memory" in words)
+    told = isinstance(exc, RuntimeError) and (told or words == "std::bad_alloc")
     return told or isinstance(exc, torch.OutOfMemoryError | MemoryError)
+
+
+@contextmanager
+def out_of_memory_named() -> Iterator[None]:
+    """Tell an out-of-memory anywhere in the block in our words.
+
+    Raises:
+        OutOfMemoryError: memory ran out.
+    """
+    try:
+        yield
+    except Exception as exc:
+        if not is_out_of_memory(exc):
+            raise
+        raise OutOfMemoryError(f"memory ran out: {_first_line(exc)}", hint=_FRUGAL) from exc
+
+
+def _first_line(exc: BaseException) -> str:
+    return str(exc).partition("\n")[0] or type(exc).__name__
 
 
 def _cut(padded: Tensor, start: Shape, window: Shape) -> Tensor:
@@ -133,7 +157,7 @@ def _roomy_blend(shape: Shape, n_classes: Sequence[int], device: torch.device, n
 
 def _step_down(batch: int, blend: Blend, notes: list[str], exc: BaseException) -> int:
     """The next smaller batch; with a batch of one, the sums leave the GPU; then there is nothing left to give up."""
-    if blend.device.type == "cuda":
+    if torch.cuda.is_available():
         torch.cuda.empty_cache()
     if batch > 1:
         notes.append(f"memory ran out with {batch} windows at once; went on with {batch // 2}")
@@ -142,5 +166,4 @@ def _step_down(batch: int, blend: Blend, notes: list[str], exc: BaseException) -
         notes.append("memory ran out with one window at once; the sums moved to the CPU")
         blend.move_to_cpu()
         return 1
-    raise OutOfMemoryError(f"memory ran out with one window at a time: {str(exc).splitlines()[0]}",
-                           hint="Close other programs, use --device cpu, or ask for a coarser --spacing.") from exc  # fmt: skip
+    raise OutOfMemoryError(f"memory ran out with one window at a time: {_first_line(exc)}", hint=_FRUGAL) from exc

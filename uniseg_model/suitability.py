@@ -35,7 +35,7 @@ def doubts(task: Task, volume: Volume) -> list[str]:
     low, high = volume.intensity_range
     is_ct = task.modalities[0] == "CT"
     named = volume.source.modality
-    if named in ("CT", "MR") and (named == "CT") != is_ct:
+    if named == "PT" or (named in ("CT", "MR") and (named == "CT") != is_ct):
         return [f"the file says it is {named}, {task.title!r} was trained on {task.modalities[0]}"]
     if is_ct and not looks_like_hu(volume):
         return [f"the values from {low:g} to {high:g} do not look like Hounsfield units, which {task.title!r} was trained on"]

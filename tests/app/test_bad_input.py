@@ -504,7 +504,7 @@ def test_who_interrupts_is_told_that_nothing_was_written(
     assert told.code == 130
     assert not (tmp_path / "out").exists()
     assert "Traceback" not in told.err
-    assert "interrupted; nothing was written" in told.err
+    assert "interrupted; no file is half-written" in told.err
 
 
 # Images that work all the same, with a warning

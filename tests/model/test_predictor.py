@@ -253,3 +253,40 @@ def test_without_embedded_weights_the_error_names_the_way_out() -> None:
         pytest.skip("demo weights are installed")
     with pytest.raises(WeightsError, match="uniseg weights import"):
         load_model(None)
+
+
+def test_one_key_alone_is_a_request_and_each_task_comes_once(model: Predictor, ct: Volume) -> None:
+    assert [s.task.key for s in model.open(ct).segment("spleen")] == ["spleen"]
+    assert [s.task.key for s in model.open(ct).segment(["spleen", "liver", "spleen"])] == ["spleen", "liver"]
+
+
+def test_task_with_other_structures_than_the_weights_know_is_refused(model: Predictor, ct: Volume) -> None:
+    import dataclasses
+
+    stranger = dataclasses.replace(builtin_tasks()["spleen"], labels=builtin_tasks()["liver"].labels)
+    with pytest.raises(TaskError, match="know 'spleen' with other structures"):
+        model.open(ct).segment([stranger])
+
+
+def test_kidney_caution_goes_with_the_authors_weights_only(model: Predictor, ct: Volume) -> None:
+    import dataclasses
+
+    official = dataclasses.replace(model.checkpoint, about=dataclasses.replace(model.checkpoint.about, kind="official"))
+    [with_caution] = Predictor(official, device="cpu").open(ct).segment(["kidney"])
+    [without] = model.open(ct).segment(["kidney"])
+    assert any("--axes IPL" in note for note in with_caution.record.notes)
+    assert not any("--axes IPL" in note for note in without.record.notes)
+
+
+def test_pet_alone_is_noted_under_an_mr_task(model: Predictor, rng: np.random.Generator) -> None:
+    from uniseg_model.volume import Source
+
+    pet = Volume(np.abs(rng.normal(2, 1, (1, 8, 12, 12))).astype(np.float32), np.eye(4), Source(modality="PT"))
+    [found] = model.open(pet).segment(["prostate"])
+    assert any("the file says it is PT" in note for note in found.record.notes)
+
+
+def test_spacing_may_be_given_as_a_list_of_three() -> None:
+    assert Options(spacing_mm=[3, 1.5, 1.5]).spacing_mm == (3, 1.5, 1.5)  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="three numbers"):
+        Options(spacing_mm=(1.0, 1.0))  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ from uniseg_model.windows import importance, padding, window_starts
 class FormulaEngine:
     """An engine whose 'network' is a formula of the window; it can pretend to run out of memory."""
 
-    name = "formula"
+    name, precision = "formula", "float32"
     device = torch.device("cpu")
 
     def __init__(self, window: tuple[int, int, int], formula: Callable[[Tensor, int], Tensor], most: int = 99) -> None:
@@ -177,3 +177,11 @@ def test_step_outside_its_range_is_refused(step: float) -> None:
         sweep_windows(
             FormulaEngine((8, 8, 8), one_more), np.ones((1, 8, 8, 8), np.float32), Sweep((0,), (1,), step), ignore_progress
         )
+
+
+def test_error_without_a_word_is_named_by_its_type() -> None:
+    def lack(windows: Tensor, place: int) -> Tensor:
+        raise MemoryError
+
+    with pytest.raises(OutOfMemoryError, match="one window at a time: MemoryError"):
+        sweep_windows(FormulaEngine((8, 8, 8), lack), np.ones((1, 8, 8, 8), np.float32), Sweep((0,), (1,)), ignore_progress)

@@ -16,12 +16,13 @@ Tick = Callable[[float], None]
 class Engine(Protocol):
     """What the sliding window needs of an engine.
 
-    window: voxels along z, y, x. device: where the answers lie. name: for the run record.
+    window: voxels along z, y, x. device: where the answers lie. name, precision: for the run record.
     """
 
     window: Shape
     device: torch.device
     name: str
+    precision: str
 
     def best_batch(self) -> int:
         """How many windows to try at once."""
@@ -31,6 +32,6 @@ class Engine(Protocol):
         """Class probabilities (B, K, Z, Y, X) float32 of windows (B, C, Z, Y, X), one tensor for each task.
 
         places: the tasks' places in the universal prompt. mirror: mean over the eight flips.
-        tick: called with the share done, in (0, 1], after each decoding; what it raises ends the run.
+        tick: called with the share done, in (0, 1], after each decoding, in torch's inference mode; what it raises ends the run.
         """
         ...

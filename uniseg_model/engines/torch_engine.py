@@ -20,9 +20,7 @@ _FLIPS = [
     tuple(axis for axis, flip in zip((4, 3, 2), flips, strict=True) if flip) for flips in product((False, True), repeat=3)
 ]
 _MOST_WINDOWS = 8  # at once: beyond it a GPU is full anyway
-# torch leaves a lone small map (channels x Z x Y below 20480) to a loop that is five times slower than oneDNN; two go to
-# oneDNN together. Not worth it for large windows, whose small maps cost little and whose memory would double.
-_SMALL_BYTES = 500e6
+_SMALL_BYTES = 500e6  # of a window: see best_batch
 _LIVE_MAPS = 10  # full-resolution feature maps alive at the decoder's end, counted generously
 
 
@@ -46,11 +44,14 @@ class TorchEngine:
 
     def best_batch(self) -> int:
         """On a CPU 1, or 2 of a small network; on a GPU as many as half of the free memory is likely to hold."""
+        # torch leaves a lone small map (channels x Z x Y below 20480) to a loop that is five times slower than oneDNN; two go
+        # to oneDNN together. Large windows gain little by it, and their memory would double.
         dtype = PRECISIONS[self.precision]
         window_bytes = _LIVE_MAPS * self._net.config.features[0] * math.prod(self.window) * dtype.itemsize
         if self.device.type != "cuda":
             return 2 if window_bytes < _SMALL_BYTES else 1
         free, _ = torch.cuda.mem_get_info(self.device)
+        free += torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
         return max(1, min(_MOST_WINDOWS, free // 2 // window_bytes))
 
     def run(self, windows: Tensor, places: Sequence[int], *, mirror: bool, tick: Tick) -> list[Tensor]:

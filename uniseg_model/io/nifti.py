@@ -64,7 +64,14 @@ def read_labels(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """
     image = _open(path)
     affine, _ = _affine(image.header, path)
-    values = _voxels(image, path, np.float64)
+    if (
+        image.dataobj.dtype.kind in "iu"
+        and (image.dataobj.slope, image.dataobj.inter) == (1, 0)
+        and image.dataobj.dtype.itemsize < 4
+    ):
+        values = _voxels(image, path, np.float32)  # exact, and half the memory
+    else:
+        values = _voxels(image, path, np.float64)
     if len(values) != 1:
         raise FileFormatError(f"{path.name} has {len(values)} channels, a label map has one")
     if not np.array_equal(values, np.rint(values)) or abs(values).max() > _LARGEST_LABEL:  # NaN is not equal to itself
