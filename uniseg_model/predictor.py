@@ -18,7 +18,7 @@ from uniseg_model.checkpoint import Checkpoint, load_checkpoint
 from uniseg_model.engines import Engine
 from uniseg_model.engines.torch_engine import TorchEngine
 from uniseg_model.errors import OptionError, TaskError
-from uniseg_model.preprocess import Prepared, Recipe, Restored, prepare
+from uniseg_model.preprocess import Prepared, Recipe, Restored, axes_for, prepare
 from uniseg_model.progress import Progress, ProgressHook, ignore_progress
 from uniseg_model.record import RunRecord, Stopwatch, peak_memory_gb
 from uniseg_model.segmentation import MergedMap, Segmentation
@@ -261,7 +261,8 @@ class _Run:
         notes = []
         if recipe.spacing_mm != own.spacing_mm:
             notes.append(f"{task.key} was trained at {own.spacing_mm} mm and is run at {recipe.spacing_mm} mm, as asked for")
-        if recipe.axes != own.axes:
+        affine = self.session.volume.affine
+        if axes_for(affine, recipe.axes) != axes_for(affine, own.axes):
             notes.append(f"{task.key} is run with axes {recipe.axes!r} in place of {own.axes!r}")
         return notes
 

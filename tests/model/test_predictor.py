@@ -290,3 +290,29 @@ def test_spacing_may_be_given_as_a_list_of_three() -> None:
     assert Options(spacing_mm=[3, 1.5, 1.5]).spacing_mm == (3, 1.5, 1.5)  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="three numbers"):
         Options(spacing_mm=(1.0, 1.0))  # type: ignore[arg-type]
+
+
+def test_other_axes_are_noted_only_where_they_turn_this_image(model: Predictor, ct: Volume) -> None:
+    [usual] = model.open(ct).segment(["spleen"], Options(axes="stored"))
+    sagittal = Volume(ct.array.transpose(0, 3, 1, 2), ct.affine[:, [2, 0, 1, 3]])
+    [turned] = model.open(sagittal).segment(["spleen"], Options(axes="stored"))
+    assert not any("axes" in note for note in usual.record.notes)
+    assert "spleen is run with axes 'stored' in place of 'axial'" in turned.record.notes
+
+
+def test_how_a_file_is_stored_does_not_change_the_labels(model: Predictor, ct: Volume) -> None:
+    """The same scan in sagittal order gives the same labels, in its own order."""
+    [axial] = model.open(ct).segment(["liver"])
+    sagittal = Volume(ct.array.transpose(0, 3, 1, 2), ct.affine[:, [2, 0, 1, 3]])
+    [turned] = model.open(sagittal).segment(["liver"])
+    assert np.array_equal(turned.labels, axial.labels.transpose(2, 0, 1))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
+@pytest.mark.parametrize("precision", ["float32", "float16", "bfloat16"])
+def test_gpu_agrees_with_the_cpu(model: Predictor, ct: Volume, precision: str) -> None:
+    on_gpu = Predictor(tiny_checkpoint(), device="cuda", precision=precision)
+    [there] = on_gpu.open(ct).segment(["liver"], Options(mirror=False))
+    [here] = model.open(ct).segment(["liver"])
+    assert np.mean(there.labels == here.labels) > (0.999 if precision == "float32" else 0.95)
+    assert there.record.peak_memory_gb["gpu"] > 0

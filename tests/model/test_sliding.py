@@ -12,7 +12,7 @@ from torch import Tensor
 from uniseg_model.engines import Tick
 from uniseg_model.errors import OptionError, OutOfMemoryError
 from uniseg_model.progress import Cancelled, Progress, ignore_progress
-from uniseg_model.sliding import Sweep, is_out_of_memory, sweep_windows
+from uniseg_model.sliding import Blend, Sweep, _step_down, is_out_of_memory, sweep_windows
 from uniseg_model.windows import importance, padding, window_starts
 
 
@@ -185,3 +185,14 @@ def test_error_without_a_word_is_named_by_its_type() -> None:
 
     with pytest.raises(OutOfMemoryError, match="one window at a time: MemoryError"):
         sweep_windows(FormulaEngine((8, 8, 8), lack), np.ones((1, 8, 8, 8), np.float32), Sweep((0,), (1,)), ignore_progress)
+
+
+def test_with_one_window_at_once_the_sums_leave_the_gpu() -> None:
+    blend = Blend((8, 8, 8), [2], torch.device("cpu"))
+    blend.sums[0] += 3
+    blend.device = torch.device("cuda")  # as if they lay there
+    notes: list[str] = []
+    assert _step_down(1, blend, notes, torch.OutOfMemoryError("CUDA out of memory")) == 1
+    assert notes == ["memory ran out with one window at once; the sums moved to the CPU"]
+    assert blend.device.type == "cpu"
+    assert blend.sums[0].min() == 3
