@@ -17,7 +17,7 @@ import typer
 
 from uniseg_app.console import progress_shown, say, say_json, say_table, tell_error, warn
 from uniseg_model import DISCLAIMER, __version__
-from uniseg_model.errors import OptionError, UniSegError
+from uniseg_model.errors import OptionError, OutputError, UniSegError, WeightsError
 from uniseg_model.tasks import TaskRegistry, builtin_tasks
 
 if TYPE_CHECKING:
@@ -124,12 +124,11 @@ def import_weights(
     from uniseg_model.official import import_official
 
     check_file(out, [official])
-    if out.suffix != ".safetensors":
-        raise OptionError(
-            f"weights are written as .safetensors, not as {out.name!r}", hint="Choose a name such as uniseg.safetensors."
-        )
     if out.exists():
-        load_checkpoint(out)  # refuses to replace what is no checkpoint of ours
+        try:
+            load_checkpoint(out)
+        except WeightsError as exc:
+            raise OutputError(f"{out} exists and is not a weights file of this program", hint="Choose another name.") from exc
     checkpoint = import_official(official)
     out.parent.mkdir(parents=True, exist_ok=True)
     checkpoint.save(out)

@@ -183,6 +183,18 @@ def test_weights_tell_what_they_are(run: Any, weights: Path) -> None:
     assert run("weights", "verify", weights)[0] == 0
 
 
+def test_import_replaces_weights_of_ours_and_nothing_else(run: Any, weights: Path, tmp_path: Path) -> None:
+    official = shared("golden/checkpoint/model_final_checkpoint.model")
+    out = tmp_path / "w.safetensors"
+    for _ in range(2):
+        assert run("weights", "import", official, "-o", out)[0] == 0
+    (tmp_path / "thesis.txt").write_text("years of work")
+    code, _, err = run("weights", "import", official, "-o", tmp_path / "thesis.txt")
+    assert code == 1
+    assert "thesis.txt exists and is not a weights file of this program" in err
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
 def test_version_and_wrong_usage(run: Any) -> None:
     from uniseg_model import __version__
 
