@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,19 +75,23 @@ def find_weights(named: Path | None) -> Path:
     Raises:
         WeightsError: there are none.
     """
-    from uniseg_model.predictor import embedded_weights
-
-    if chosen := named or os.environ.get("UNISEG_WEIGHTS"):
-        return Path(chosen)
-    if chosen := read_settings().weights:
-        return chosen
-    weights = embedded_weights()
-    if not weights.exists():
+    weights = named or installed_weights()
+    if weights is None:
         raise WeightsError(
             "no weights were named and none are installed",
             hint="Name a file with --weights or $UNISEG_WEIGHTS; `uniseg weights import` makes one from the authors' checkpoint.",
         )
     return weights
+
+
+def installed_weights() -> Path | None:
+    """The weights of ``$UNISEG_WEIGHTS``, of the settings, or the embedded ones; None where there are none of these."""
+    from uniseg_model.predictor import embedded_weights
+
+    if chosen := os.environ.get("UNISEG_WEIGHTS"):
+        return Path(chosen)
+    embedded = embedded_weights()
+    return read_settings().weights or (embedded if embedded.exists() else None)
 
 
 def segment(request: SegmentRequest, progress: ProgressHook = ignore_progress) -> Outcome:
@@ -111,8 +115,7 @@ def segment(request: SegmentRequest, progress: ProgressHook = ignore_progress) -
             f"{len(tasks)} tasks need a folder, {request.out.name} is one file", hint="Name a folder, or one task."
         )
     names = _names(request, tasks)
-    _check_report(request, names)
-    check_replaceable([_folder(request.out) / name for name in names], request.images, overwrite=request.overwrite)
+    _check_answers(request, [_folder(request.out) / name for name in names])
     if request.merge == "original":
         merged, record = session.segment_as_original(tasks, request.options, progress)
         return _saved(request, Outcome((), merged, record), names)
@@ -141,12 +144,12 @@ def _keys(asked: Sequence[str]) -> list[str]:
     return [key.strip().lower() for key in asked if key.strip()]
 
 
-def _check_report(request: SegmentRequest, names: Sequence[str]) -> None:
-    """The report must not be one of the answer's own files."""
-    labels = [_folder(request.out) / name for name in names]
+def _check_answers(request: SegmentRequest, labels: Sequence[Path]) -> None:
+    """The label files must not replace somebody's work, nor the report them."""
     taken = {path.resolve() for path in [*labels, *(sidecar(path) for path in labels)]}
     if request.report and request.report.resolve() in taken:
         raise OutputError(f"the report {request.report} is one of the files with the labels", hint="Choose another name.")
+    check_replaceable(labels, request.images, overwrite=request.overwrite)
 
 
 def _check(request: SegmentRequest) -> None:
@@ -157,13 +160,12 @@ def _check(request: SegmentRequest) -> None:
     if request.series and not any(path.is_dir() or path.suffix.lower() == ".dcm" for path in request.images):
         raise OptionError("a series can only be chosen of a DICOM folder, no image is one", hint="Leave --series out.")
     check_output(request.out, request.images)
-    records = [request.report] if request.report else []
-    for path in records:
-        check_file(path, [*request.images, *([request.weights] if request.weights else [])], "report")
-    if request.report and request.report.suffix != ".json":
-        raise OptionError(f"the report is a JSON document, its name must end in .json, not {request.report.name!r}")
-    if not is_label_file(request.out):
-        records.append(request.out / "run.json")
+    records = [] if is_label_file(request.out) else [request.out / "run.json"]
+    if request.report:
+        check_file(request.report, [*request.images, *filter(None, [request.weights])], "report")
+        if request.report.suffix != ".json":
+            raise OptionError(f"the report is a JSON document, its name must end in .json, not {request.report.name!r}")
+        records.append(request.report)
     check_replaceable(records, request.images, overwrite=request.overwrite)
 
 
@@ -196,18 +198,9 @@ def _saved(request: SegmentRequest, outcome: Outcome, names: Sequence[str]) -> O
             write_sealed_json(staging / "run.json", outcome.record.to_dict())
         files = sorted(folder / path.name for path in staging.iterdir())
     if request.report:
-        write_report(request.report, outcome.record.to_dict())
+        with staged(request.report.parent) as staging:
+            write_sealed_json(staging / request.report.name, outcome.record.to_dict())
     return replace(outcome, files=tuple(files))
-
-
-def write_report(path: Path, facts: Mapping[str, Any]) -> None:
-    """Write the run record where it was asked for.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    with staged(path.parent) as staging:
-        write_sealed_json(staging / path.name, facts)
 
 
 def make_phantoms(key: str, folder: Path, count: int, seed: int, progress: ProgressHook = ignore_progress) -> list[str]:
@@ -243,12 +236,11 @@ def run_demo(folder: Path, progress: ProgressHook = ignore_progress) -> Outcome:
     """
     from uniseg_model.checkpoint import untrained
     from uniseg_model.network.config import NetworkConfig
-    from uniseg_model.predictor import Options, embedded_weights
+    from uniseg_model.predictor import Options
 
     [case] = make_phantoms("liver", folder / "phantom", 1, 7, progress)
-    if os.environ.get("UNISEG_WEIGHTS") or read_settings().weights or embedded_weights().exists():
-        weights = find_weights(None)
-    else:
+    weights = installed_weights()
+    if weights is None:
         weights = folder / "untrained.safetensors"
         untrained(NetworkConfig(window=(32, 96, 96), features=(4, 8, 16, 32, 40, 40))).save(weights)
     image = folder / "phantom" / "imagesTr" / f"{case}_0000.nii.gz"

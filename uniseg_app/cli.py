@@ -254,8 +254,9 @@ def _tell(outcome: Outcome) -> None:
     record = outcome.record
     if outcome.segmentations:
         rows = [
-            [s.task.key, name, f"{ml:.1f}", "cut by the field of view" if s.cut_by_field_of_view()[name] else ""]
+            [s.task.key, name, f"{ml:.1f}", "cut by the field of view" if cut[name] else ""]
             for s in outcome.segmentations
+            for cut in [s.cut_by_field_of_view()]
             for name, ml in s.volumes_ml().items()
         ]
     else:

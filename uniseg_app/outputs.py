@@ -11,14 +11,15 @@ from pathlib import Path
 
 from uniseg_model.errors import OutputError
 from uniseg_model.files import WRITE_HINT, is_sealed
+from uniseg_model.io import NIFTI_SUFFIXES
 from uniseg_model.segmentation import is_unedited, sidecar
 
-_IMAGE_SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".img", ".hdr", ".dcm", ".mgz", ".png", ".tif", ".tiff")
+_IMAGE_SUFFIXES = (*NIFTI_SUFFIXES, ".mha", ".mhd", ".nrrd", ".img", ".hdr", ".dcm", ".mgz", ".png", ".tif", ".tiff")
 
 
 def is_label_file(path: Path) -> bool:
     """Whether the name asks for one NIfTI file rather than a folder."""
-    return path.name.endswith((".nii", ".nii.gz"))
+    return path.name.endswith(NIFTI_SUFFIXES)
 
 
 def check_output(out: Path, inputs: Sequence[Path]) -> None:

@@ -32,16 +32,21 @@ def write_case(folder: Path, case: str, volume: Volume, labels: np.ndarray) -> N
         raise OutputError(f"{answer} exists and holds other labels", hint="Choose another folder or another --seed.")
     fresh = [path for path in [answer, *channels] if not path.exists()]
     try:
-        images.mkdir(parents=True, exist_ok=True)
-        answers.mkdir(exist_ok=True)
+        _make_folders(images, answers)
         for path, channel in zip(channels, volume.array, strict=True):
             write_image(path, channel, volume)
         write_labels(answer, labels, volume)
-    except (OSError, OutputError) as exc:
+    except OutputError:
         _remove(fresh, [images, answers])
-        raise (
-            exc if isinstance(exc, OutputError) else OutputError(f"{folder} cannot be written: {exc}", hint=WRITE_HINT)
-        ) from exc
+        raise
+
+
+def _make_folders(*folders: Path) -> None:
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise OutputError(f"{folder} cannot be made: {exc}", hint=WRITE_HINT) from exc
 
 
 def _remove(files: list[Path], folders: list[Path]) -> None:

@@ -6,7 +6,7 @@ Tasks with the same recipe share one prepared array and, window by window, one e
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from uniseg_model.sliding import Sweep, out_of_memory_named, sweep_windows
 from uniseg_model.suitability import check_channels, doubts
 from uniseg_model.tasks import Task, check_axes
 from uniseg_model.volume import Triple, Volume
+from uniseg_model.windows import check_step
 
 _SUMS_BYTES = 4e9  # of class sums in one pass; more tasks than fit take another pass, and encode again
 
@@ -49,8 +50,7 @@ class Options:
     confidence: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 < self.step <= 1:
-            raise OptionError(f"the window step must be above 0 and at most 1, not {self.step:g}")
+        check_step(self.step)
         if self.spacing_mm is not None:
             object.__setattr__(self, "spacing_mm", tuple(self.spacing_mm))
         if self.spacing_mm is not None and not (len(self.spacing_mm) == 3 and all(0.1 <= s <= 100 for s in self.spacing_mm)):
@@ -110,8 +110,8 @@ class Session:
         run = _Run(self, self._tasks(tasks), options or Options(), progress)
         restored: dict[str, Restored] = {}
         with out_of_memory_named():
-            for recipe, group in run.passes():
-                prepared, probabilities = run.sweep(recipe, group, whole_head=False)
+            for prepared, group in run.passes():
+                probabilities = run.sweep(prepared, group, whole_head=False)
                 for task in group:
                     progress(Progress("restore", len(restored), len(run.tasks)))
                     with run.clock("restore"):
@@ -144,15 +144,14 @@ class Session:
                               hint="Add --spacing 3,1.5,1.5, as the original does.")  # fmt: skip
         values = self.tasks.label_values
         structures = {values[task.key, label.name]: (task, label) for task in run.tasks for label in task.labels}
-        fused = None
-        for recipe, group in run.passes():
-            prepared, probabilities = run.sweep(recipe, group, whole_head=True)
-            fused = np.zeros(prepared.shape, np.uint8) if fused is None else fused
+        prepared = run.prepared(recipes.pop())
+        fused = np.zeros(prepared.shape, np.uint8)
+        for group in run.split(prepared, run.tasks):
+            probabilities = run.sweep(prepared, group, whole_head=True)
             for task in group:
                 best = probabilities.pop(0).argmax(axis=0)
                 for i, label in enumerate(task.labels, start=1):
                     fused[best == i] = values[task.key, label.name]
-        assert fused is not None, "at least one task, so at least one pass"
         with run.clock("restore"):
             one_hot = fused == np.arange(max(structures) + 1, dtype=np.uint8)[:, None, None, None]
             labels = prepared.restore(one_hot).labels
@@ -197,16 +196,17 @@ class _Run:
     def recipe(self, task: Task) -> Recipe:
         return Recipe.of(task, self.options.spacing_mm, self.options.axes)
 
-    def passes(self) -> list[tuple[Recipe, list[Task]]]:
-        """Tasks that share a recipe, split where their class sums would take too much memory."""
+    def passes(self) -> Iterator[tuple[Prepared, list[Task]]]:
+        """Tasks that share a prepared array, split where their class sums would take too much memory."""
         groups: dict[Recipe, list[Task]] = {}
         for task in self.tasks:
             groups.setdefault(self.recipe(task), []).append(task)
-        return [(recipe, part) for recipe, group in groups.items() for part in self._split(recipe, group)]
+        for recipe, group in groups.items():
+            prepared = self.prepared(recipe)
+            yield from ((prepared, part) for part in self.split(prepared, group))
 
-    def sweep(self, recipe: Recipe, tasks: list[Task], *, whole_head: bool) -> tuple[Prepared, list[np.ndarray]]:
-        """The prepared array and the class probabilities of each task; ``whole_head`` keeps classes beyond the task's."""
-        prepared = self._prepared(recipe)
+    def sweep(self, prepared: Prepared, tasks: list[Task], *, whole_head: bool) -> list[np.ndarray]:
+        """The class probabilities of each task; ``whole_head`` keeps classes beyond the task's."""
         sweep = Sweep(
             places=tuple(self.checkpoint.place(task) for task in tasks),
             n_classes=tuple(self.checkpoint.config.n_classes if whole_head else task.n_classes for task in tasks),
@@ -217,7 +217,7 @@ class _Run:
         with self.clock("predict"):
             probabilities, notes = sweep_windows(self.engine, prepared.array, sweep, self.progress)
         self.notes += notes
-        return prepared, probabilities
+        return probabilities
 
     def record(self) -> RunRecord:
         volume = self.session.volume
@@ -246,13 +246,14 @@ class _Run:
             notes=tuple(dict.fromkeys(self.notes)),
         )
 
-    def _prepared(self, recipe: Recipe) -> Prepared:
+    def prepared(self, recipe: Recipe) -> Prepared:
         self.progress(Progress("prepare"))
         with self.clock("prepare"):
             return self.session.prepare(recipe)
 
-    def _split(self, recipe: Recipe, tasks: list[Task]) -> list[list[Task]]:
-        task_bytes = 4 * self.checkpoint.config.n_classes * self._prepared(recipe).array[0].size
+    def split(self, prepared: Prepared, tasks: list[Task]) -> list[list[Task]]:
+        """The tasks in parts whose class sums fit into memory together."""
+        task_bytes = 4 * self.checkpoint.config.n_classes * prepared.array[0].size
         at_once = max(1, int(_SUMS_BYTES // task_bytes))
         return [tasks[i : i + at_once] for i in range(0, len(tasks), at_once)]
 

@@ -26,10 +26,19 @@ def window_starts(shape: Shape, window: Shape, step: float = 0.5) -> list[Shape]
     Raises:
         OptionError: step is outside (0, 1].
     """
-    if not 0 < step <= 1:
-        raise OptionError(f"the window step must be above 0 and at most 1, not {step:g}")
+    check_step(step)
     starts = [_axis_starts(size, side, step) for size, side in zip(shape, window, strict=True)]
     return list(product(*starts))  # type: ignore[arg-type]
+
+
+def check_step(step: float) -> None:
+    """Refuse a step that leaves gaps or never ends.
+
+    Raises:
+        OptionError: step is outside (0, 1].
+    """
+    if not 0 < step <= 1:
+        raise OptionError(f"the window step must be above 0 and at most 1, not {step:g}")
 
 
 def _axis_starts(size: int, side: int, step: float) -> list[int]:

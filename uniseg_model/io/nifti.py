@@ -64,14 +64,9 @@ def read_labels(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """
     image = _open(path)
     affine, _ = _affine(image.header, path)
-    if (
-        image.dataobj.dtype.kind in "iu"
-        and (image.dataobj.slope, image.dataobj.inter) == (1, 0)
-        and image.dataobj.dtype.itemsize < 4
-    ):
-        values = _voxels(image, path, np.float32)  # exact, and half the memory
-    else:
-        values = _voxels(image, path, np.float64)
+    stored = image.dataobj
+    is_small = stored.dtype.kind in "iu" and stored.dtype.itemsize < 4 and (stored.slope, stored.inter) == (1, 0)
+    values = _voxels(image, path, np.float32 if is_small else np.float64)  # float32 holds small whole numbers exactly
     if len(values) != 1:
         raise FileFormatError(f"{path.name} has {len(values)} channels, a label map has one")
     if not np.array_equal(values, np.rint(values)) or abs(values).max() > _LARGEST_LABEL:  # NaN is not equal to itself
