@@ -11,18 +11,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 from shared_data import shared
-from tiny import ct_volume, tiny_checkpoint
+from tiny import ct_volume
 
 from uniseg_app.cli import main
 from uniseg_model.io import read_volume, write_image
 from uniseg_model.tasks import builtin_tasks
-
-
-@pytest.fixture(scope="session")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    tiny_checkpoint().save(path)
-    return path
 
 
 @pytest.fixture

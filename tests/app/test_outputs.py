@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny import ct_volume, tiny_checkpoint
+from tiny import ct_volume
 
 from uniseg_app.backend import SegmentRequest, find_weights, segment
 from uniseg_app.outputs import check_replaceable, staged
@@ -21,13 +21,6 @@ from uniseg_model.predictor import Options
 from uniseg_model.tasks import builtin_tasks
 
 Ask = Callable[..., SegmentRequest]
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    tiny_checkpoint().save(path)
-    return path
 
 
 @pytest.fixture

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import tracemalloc
-from itertools import permutations, product
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
+from orientations import ORIENTATIONS, oriented_affine
 from scipy import ndimage
 from skimage.transform import resize
 
@@ -18,22 +18,12 @@ from uniseg_model.tasks import builtin_tasks
 from uniseg_model.volume import Shape, Triple, Volume
 
 TASKS = builtin_tasks()
-ORIENTATIONS = [
-    "".join(letters) for names in permutations(("RL", "AP", "SI")) for letters in product(*names)
-]  # of file axes x, y, z
-WORLD = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "I": (2, -1)}
 ZYX_MM = (3.0, 1.5, 2.0)
 EYE = np.diag([1.0, 1, 1, 1])
 
 
 def oriented(code: str, zyx_mm: Triple = ZYX_MM) -> np.ndarray:
-    """The affine of (z, y, x, 1) for a file whose axes x, y, z point to the letters of ``code``."""
-    affine = np.zeros((4, 4))
-    for axis, letter in enumerate(reversed(code)):
-        world, sign = WORLD[letter]
-        affine[world, axis] = sign * zyx_mm[axis]
-    affine[:, 3] = -10, 20, 5, 1
-    return affine
+    return oriented_affine(code, zyx_mm)
 
 
 def diagonal(zyx_mm: Triple) -> np.ndarray:

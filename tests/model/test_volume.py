@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import FrozenInstanceError, replace
-from itertools import permutations, product
+from itertools import permutations
 from typing import Any
 
 import nibabel as nib
@@ -11,26 +11,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from orientations import ORIENTATIONS, WORLD, oriented_affine
 from scipy.spatial.transform import Rotation
 
 from uniseg_model.errors import GeometryError, IntensityError
 from uniseg_model.volume import Source, Volume, closest_world_axes, corner_distance_mm, trusted_spacing, voxel_lengths
 
-ORIENTATIONS = [
-    "".join(letters) for names in permutations(("RL", "AP", "SI")) for letters in product(*names)
-]  # of file axes x, y, z
 AXIAL = np.array([[0, 0, 0.5, -10], [0, 0.75, 0, 20], [3, 0, 0, 5], [0, 0, 0, 1.0]])  # z up, y to the front, x to the right
-WORLD = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "I": (2, -1)}
 
 
 def oriented(code: str, zyx_mm: tuple[float, float, float] = (3.0, 0.75, 0.5)) -> np.ndarray:
-    """The affine of (z, y, x, 1) for a file whose axes x, y, z point to the letters of ``code``."""
-    affine = np.zeros((4, 4))
-    for axis, letter in enumerate(reversed(code)):
-        world, sign = WORLD[letter]
-        affine[world, axis] = sign * zyx_mm[axis]
-    affine[:, 3] = -10, 20, 5, 1
-    return affine
+    return oriented_affine(code, zyx_mm)
 
 
 def ones(affine: np.ndarray = AXIAL, shape: tuple[int, ...] = (1, 2, 3, 4), **facts: Any) -> Volume:
