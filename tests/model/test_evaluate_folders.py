@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from uniseg_model.errors import FileFormatError, MissingPackageError, OptionError
-from uniseg_model.evaluation import DEFINITIONS, CaseScores, Evaluation, Spread, evaluate_folders
+from uniseg_model.evaluation import DEFINITIONS, INTERVAL, CaseScores, Evaluation, Spread, evaluate_folders
 from uniseg_model.progress import Cancelled, Progress
 from uniseg_model.tasks import builtin_tasks
 
@@ -56,6 +56,7 @@ def test_a_shifted_liver_scores_what_a_person_computes(folders: tuple[Path, Path
     assert liver.dice == 0.75  # one of four slices
     assert liver.hd95_mm == pytest.approx(2.0)  # a slice is 2 mm
     assert liver.surface_dice == 1.0  # within 2 mm
+    assert liver.volume_error_percent == 0.0
     assert liver.reference_ml == liver.prediction_ml == pytest.approx(0.064)  # 64 voxels of 1 mm³
     assert result.is_complete
 
@@ -208,10 +209,11 @@ def mixed(folders: tuple[Path, Path]) -> Evaluation:
 
 def test_the_summary_counts_what_no_mean_can_hold(mixed: Evaluation) -> None:
     liver, tumour = mixed.summary().values()
-    assert tumour["hd95_mm"] == Spread(mean=0.0, median=0.0, n_finite=1, n_nan=1, n_infinite=1)
-    assert tumour["surface_dice"] == Spread(mean=0.5, median=0.5, n_finite=2, n_nan=1, n_infinite=0)
-    assert tumour["dice"] == Spread(mean=(1 + 0 + 1) / 3, median=1.0, n_finite=3, n_nan=0, n_infinite=0)
-    assert liver["dice"] == Spread(mean=(1 + 1 + 0.75) / 3, median=1.0, n_finite=3, n_nan=0, n_infinite=0)
+    assert tumour["hd95_mm"] == Spread(mean=0.0, median=0.0, interval=None, n_finite=1, n_nan=1, n_infinite=1)
+    assert tumour["surface_dice"] == Spread(0.5, 0.5, (0.0, 1.0), n_finite=2, n_nan=1, n_infinite=0)
+    assert tumour["dice"] == Spread((1 + 0 + 1) / 3, 1.0, (0.0, 1.0), n_finite=3, n_nan=0, n_infinite=0)
+    assert liver["dice"] == Spread((1 + 1 + 0.75) / 3, 1.0, (0.75, 1.0), n_finite=3, n_nan=0, n_infinite=0)
+    assert tumour["volume_error_percent"] == Spread(-50.0, -50.0, (-100.0, 0.0), n_finite=2, n_nan=1, n_infinite=0)
 
 
 def test_the_volumes_tell_absent_from_missed(mixed: Evaluation) -> None:
@@ -230,9 +232,13 @@ def test_json_has_null_and_counts_where_there_is_no_number(mixed: Evaluation) ->
     assert facts["missing"] == ["d"]
     assert facts["cases"][1]["case"] == "b"
     assert facts["cases"][1]["structures"]["liver tumour"] == {
-        "dice": 0.0, "hd95_mm": None, "surface_dice": 0.0, "reference_ml": pytest.approx(0.008), "prediction_ml": 0.0,
+        "dice": 0.0, "hd95_mm": None, "surface_dice": 0.0, "volume_error_percent": -100.0,
+        "reference_ml": pytest.approx(0.008), "prediction_ml": 0.0,
     }  # fmt: skip
-    spread = {"mean": 0.0, "median": 0.0, "n_finite": 1, "n_nan": 1, "n_infinite": 1}
+    assert facts["interval"] == INTERVAL
+    assert facts["predictions"].endswith("predictions")
+    assert facts["summary"]["liver"]["dice"]["interval"] == [0.75, 1.0]
+    spread = {"mean": 0.0, "median": 0.0, "interval": None, "n_finite": 1, "n_nan": 1, "n_infinite": 1}
     assert facts["summary"]["liver tumour"]["hd95_mm"] == spread
 
 
@@ -255,3 +261,13 @@ def test_every_task_can_be_evaluated(folders: tuple[Path, Path], key: str) -> No
     (case,) = evaluate_folders(*folders, task).cases
     assert isinstance(case, CaseScores)
     assert [(name, scores.dice) for name, scores in case.structures.items()] == [(label.name, 1.0) for label in task.labels]
+
+
+@pytest.mark.parametrize(("values", "words"), [
+    ([0.5, 0.75], ("0.62", "0.50 to 0.75", "0.62", "2 of 2")),
+    ([0.5, math.inf], ("0.50", "–", "0.50", "1 of 2")),
+    ([math.nan], ("–", "–", "–", "0 of 1")),
+    ([-0.001, -0.001], ("0.00", "0.00 to 0.00", "0.00", "2 of 2")),
+])  # fmt: skip
+def test_a_spread_in_words_has_a_dash_where_there_is_no_number(values: list[float], words: tuple[str, ...]) -> None:
+    assert Spread.of(values).in_words(2) == words

@@ -16,7 +16,7 @@ from scipy.ndimage import binary_erosion, gaussian_filter
 from scipy.spatial import KDTree
 
 from uniseg_model.errors import GeometryError, MissingPackageError, OptionError
-from uniseg_model.evaluation import DEFINITIONS, dice, hd95_mm, surface_dice
+from uniseg_model.evaluation import DEFINITIONS, dice, hd95_mm, surface_dice, volume_error_percent
 from uniseg_model.evaluation.metrics import Mask, union_box
 from uniseg_model.volume import Triple
 
@@ -26,6 +26,7 @@ METRICS: dict[str, Callable[[Mask, Mask], float]] = {
     "dice": dice,
     "hd95_mm": lambda a, b: hd95_mm(a, b, SPACING),
     "surface_dice": lambda a, b: surface_dice(a, b, SPACING, 2.0),
+    "volume_error_percent": volume_error_percent,
 }
 
 masks = arrays(bool, (4, 5, 6))
@@ -116,6 +117,7 @@ def test_no_metric_cares_which_mask_comes_first(a: np.ndarray, b: np.ndarray, sp
 @given(a=masks.filter(np.any), spacing_mm=spacings)
 def test_a_mask_agrees_with_itself(a: np.ndarray, spacing_mm: Triple) -> None:
     assert (dice(a, a), hd95_mm(a, a, spacing_mm), surface_dice(a, a, spacing_mm, 0.0)) == (1.0, 0.0, 1.0)
+    assert volume_error_percent(a, a) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -126,6 +128,18 @@ def test_empty_masks_score_what_the_definition_says(metric: str, both_empty: flo
     score = METRICS[metric]
     assert score(EMPTY, EMPTY) == pytest.approx(both_empty, nan_ok=True)
     assert score(cube(), EMPTY) == score(EMPTY, cube()) == one_empty
+
+
+def test_the_volume_error_is_signed_and_in_per_cent_of_the_reference() -> None:
+    assert volume_error_percent(cube(edge=4), cube(edge=2)) == 700.0  # 64 voxels instead of 8
+    assert volume_error_percent(cube(edge=2), cube(edge=4)) == -87.5
+    assert volume_error_percent(cube(z=0), cube(z=6)) == 0.0  # as large, wherever it is
+
+
+def test_the_volume_error_of_empty_masks_is_what_the_definition_says() -> None:
+    assert math.isnan(volume_error_percent(EMPTY, EMPTY))
+    assert volume_error_percent(cube(), EMPTY) == math.inf
+    assert volume_error_percent(EMPTY, cube()) == -100.0
 
 
 @pytest.mark.parametrize("metric", METRICS)

@@ -9,118 +9,20 @@ and never vanishes from it: it is listed with its reason, as are predictions tha
 
 from __future__ import annotations
 
-import math
-import statistics
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, is_dataclass
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from uniseg_model.errors import FileFormatError, GeometryError, ImageError
-from uniseg_model.evaluation.metrics import DEFINITIONS, check_tolerance, dice, hd95_mm, surface_dice
+from uniseg_model.evaluation.metrics import check_tolerance, dice, hd95_mm, surface_dice, volume_error_percent
+from uniseg_model.evaluation.scores import CaseScores, Evaluation, StructureScores
 from uniseg_model.io import NIFTI_SUFFIXES, read_labels
 from uniseg_model.progress import Progress, ProgressHook, ignore_progress
 from uniseg_model.tasks import Task
 from uniseg_model.volume import corner_distance_mm, voxel_lengths
 
 _SAME_PLACE = 0.05  # two grids are one when their corners lie within this share of the smallest voxel length
-
-
-@dataclass(frozen=True)
-class StructureScores:
-    """How well one structure of one case was found; :data:`DEFINITIONS` says what the metrics mean.
-
-    NaN and infinite values come from empty masks, and the two volumes tell which mask was empty.
-    """
-
-    dice: float
-    hd95_mm: float
-    surface_dice: float
-    reference_ml: float
-    prediction_ml: float
-
-
-@dataclass(frozen=True)
-class CaseScores:
-    """The scores of one case by structure, in the task's order."""
-
-    case: str
-    structures: Mapping[str, StructureScores]
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Mean and median of the finite values, NaN when there are none, and how many values were of which kind."""
-
-    mean: float
-    median: float
-    n_finite: int
-    n_nan: int
-    n_infinite: int
-
-    @classmethod
-    def of(cls, values: Iterable[float]) -> Spread:
-        """The spread of any values, none included."""
-        values = list(values)
-        finite = [value for value in values if math.isfinite(value)]
-        mean, median = (statistics.fmean(finite), statistics.median(finite)) if finite else (math.nan, math.nan)
-        n_nan = sum(map(math.isnan, values))
-        return cls(mean, median, len(finite), n_nan, len(values) - len(finite) - n_nan)
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What comparing two folders brought.
-
-    cases: the cases that were compared, by name.
-    missing: references without a prediction. surplus: predictions without a reference.
-    failed: the reason for each pair that could not be compared.
-    definitions: of each metric; ``tolerance_mm`` belongs to ``surface_dice``.
-    """
-
-    task: Task
-    tolerance_mm: float
-    cases: tuple[CaseScores, ...]
-    missing: tuple[str, ...]
-    surplus: tuple[str, ...]
-    failed: Mapping[str, str]
-    definitions: Mapping[str, str] = field(default_factory=lambda: DEFINITIONS)
-
-    @property
-    def is_complete(self) -> bool:
-        """Every reference was compared with a prediction."""
-        return not self.missing and not self.failed
-
-    def summary(self) -> dict[str, dict[str, Spread]]:
-        """For each structure and metric the spread over the compared cases.
-
-        Missing and failed cases are in no mean. A structure that was missed altogether, or found where there is none, has
-        an infinite ``hd95_mm``, which no mean can hold: ``n_infinite`` counts these cases, so read it beside the mean.
-        ``n_nan`` counts the cases where the structure is absent and nothing was found, each a 1 in the mean of ``dice``.
-        """
-        return {
-            label.name: {
-                metric: Spread.of(getattr(case.structures[label.name], metric) for case in self.cases)
-                for metric in self.definitions
-            }
-            for label in self.task.labels
-        }
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON. What is NaN or infinite here is None there, and the summary counts each kind."""
-        facts = {
-            "task": self.task.key,
-            "tolerance_mm": self.tolerance_mm,
-            "definitions": self.definitions,
-            "summary": self.summary(),
-            "cases": self.cases,
-            "missing": self.missing,
-            "surplus": self.surplus,
-            "failed": self.failed,
-        }
-        return {name: _plain(value) for name, value in facts.items()}
 
 
 def evaluate_folders(
@@ -150,17 +52,18 @@ def evaluate_folders(
     for done, case in enumerate(paired):
         progress(Progress("evaluate", done, len(paired)))
         try:
-            cases.append(CaseScores(case, _score(_only(found[case]), _only(wanted[case]), task, tolerance_mm)))
+            prediction, reference = _only(found[case]), _only(wanted[case])
+            cases.append(CaseScores(case, _score(prediction, reference, task, tolerance_mm), prediction, reference))
         except ImageError as exc:
             failed[case] = str(exc)
     progress(Progress("evaluate", len(paired), len(paired)))
     missing, surplus = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
-    return Evaluation(task, tolerance_mm, tuple(cases), tuple(missing), tuple(surplus), failed)
+    return Evaluation(task, predictions, references, tolerance_mm, tuple(cases), tuple(missing), tuple(surplus), failed)
 
 
 def _score(prediction: Path, reference: Path, task: Task, tolerance_mm: float) -> dict[str, StructureScores]:
     (found, found_affine), (wanted, affine) = read_labels(prediction), read_labels(reference)
-    _check_grids(found, found_affine, wanted, affine)
+    check_same_grid("prediction", found.shape, found_affine, wanted.shape, affine)
     for labels, path in ((found, prediction), (wanted, reference)):
         _check_declared(labels, path, task)
     spacing_mm, voxel_ml = voxel_lengths(affine), abs(float(np.linalg.det(affine[:3, :3]))) / 1000.0
@@ -171,19 +74,27 @@ def _score(prediction: Path, reference: Path, task: Task, tolerance_mm: float) -
             dice=dice(a, b),
             hd95_mm=hd95_mm(a, b, spacing_mm),
             surface_dice=surface_dice(a, b, spacing_mm, tolerance_mm),
+            volume_error_percent=volume_error_percent(a, b),
             reference_ml=np.count_nonzero(b) * voxel_ml,
             prediction_ml=np.count_nonzero(a) * voxel_ml,
         )
     return scores
 
 
-def _check_grids(found: np.ndarray, found_affine: np.ndarray, wanted: np.ndarray, affine: np.ndarray) -> None:
-    if found.shape != wanted.shape:
-        raise GeometryError(f"the prediction's grid (z, y, x) is {found.shape}, the reference's is {wanted.shape}")
-    z, y, x = wanted.shape
+def check_same_grid(
+    what: str, found: tuple[int, ...], found_affine: np.ndarray, wanted: tuple[int, ...], affine: np.ndarray
+) -> None:
+    """Refuse what does not lie on the reference's grid. found, wanted: shapes (Z, Y, X).
+
+    Raises:
+        GeometryError: it does not, named as ``what``.
+    """
+    if found != wanted:
+        raise GeometryError(f"the {what}'s grid (z, y, x) is {found}, the reference's is {wanted}")
+    z, y, x = wanted
     apart_mm, allowed_mm = corner_distance_mm(found_affine, affine, (z, y, x)), _SAME_PLACE * min(voxel_lengths(affine))
     if apart_mm > allowed_mm:
-        raise GeometryError(f"the prediction lies elsewhere: its corners are up to {apart_mm:.3g} mm from the reference's, "
+        raise GeometryError(f"the {what} lies elsewhere: its corners are up to {apart_mm:.3g} mm from the reference's, "
                             f"and {allowed_mm:.3g} mm are allowed ({_SAME_PLACE:.0%} of the smallest voxel length)")  # fmt: skip
 
 
@@ -229,13 +140,3 @@ def _nothing_to_compare(predictions: Path, found: Iterable[str], references: Pat
 def _some(names: Iterable[str]) -> str:
     names = sorted(names)
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") or "no label maps"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if is_dataclass(value):
-        value = vars(value)
-    if isinstance(value, Mapping):
-        return {name: _plain(entry) for name, entry in value.items()}
-    return [_plain(entry) for entry in value] if isinstance(value, tuple) else value

@@ -1,4 +1,4 @@
-"""Three numbers that compare two masks, each with the definition it stands for.
+"""Four numbers that compare two masks, each with the definition it stands for.
 
 Packages mean different things by "HD95": the same pair of masks gave 10.5 mm with the distances of both directions
 pooled, 10.8 mm weighted by area and 11.7 mm as the larger of the two directions. So ``DEFINITIONS`` is data and is
@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -24,14 +25,37 @@ from uniseg_model.volume import Triple
 
 Mask = npt.NDArray[np.bool_]
 
-DEFINITIONS: Mapping[str, str] = MappingProxyType({
-    "dice": "Twice the voxels in both masks over the sum of the voxels of each; 1 where both masks are empty, "
-            "as in the published figures of UniSeg.",
-    "hd95_mm": "The larger of the two directed 95th percentiles of the distances in mm between the surface voxels (MONAI); "
-               "not defined where both masks are empty, infinite where one is.",
-    "surface_dice": "Share of the area of both surfaces that lies within the tolerance in mm of the other surface "
-                    "(Nikolov et al., 2018; MONAI); not defined where both masks are empty, 0 where one is.",
-})  # fmt: skip
+
+@dataclass(frozen=True)
+class Metric:
+    """One of the four numbers: the function's name, how people call it, and what it stands for.
+
+    decimals: how many are worth showing. landmark: the value that every drawing of it shows, the perfect one.
+    """
+
+    name: str
+    title: str
+    decimals: int
+    landmark: float
+    definition: str
+
+
+METRICS = (
+    Metric("dice", "Dice", 3, 1.0,
+           "Twice the voxels in both masks over the sum of the voxels of each; 1 where both masks are empty, "
+           "as in the published figures of UniSeg."),
+    Metric("hd95_mm", "HD95 (mm)", 2, 0.0,
+           "The larger of the two directed 95th percentiles of the distances in mm between the surface voxels (MONAI); "
+           "not defined where both masks are empty, infinite where one is."),
+    Metric("surface_dice", "Surface Dice", 3, 1.0,
+           "Share of the area of both surfaces that lies within the tolerance in mm of the other surface "
+           "(Nikolov et al., 2018; MONAI); not defined where both masks are empty, 0 where one is."),
+    Metric("volume_error_percent", "Volume error (%)", 1, 0.0,
+           "The prediction's volume minus the reference's, in % of the reference's: above 0 too large, below 0 too small, "
+           "so in a mean the two cancel; not defined where both masks are empty, infinite where only the reference is, "
+           "-100 where only the prediction is."),
+)  # fmt: skip
+DEFINITIONS: Mapping[str, str] = MappingProxyType({metric.name: metric.definition for metric in METRICS})
 
 
 def dice(a: Mask, b: Mask) -> float:
@@ -82,6 +106,22 @@ def surface_dice(a: Mask, b: Mask, spacing_mm: Triple, tolerance_mm: float) -> f
     if not a.any() or not b.any():
         return 0.0 if a.any() or b.any() else math.nan
     return _ask_monai("compute_surface_dice", a, b, spacing_mm, class_thresholds=[tolerance_mm], use_subvoxels=True)
+
+
+def volume_error_percent(prediction: Mask, reference: Mask) -> float:
+    """How much larger the prediction is than the reference, in % of the reference; below 0 where it is smaller.
+
+    prediction, reference: (Z, Y, X) bool, on the same grid. Both empty: NaN; only the reference empty: infinite; only
+    the prediction empty: -100.
+
+    Raises:
+        GeometryError: shapes differ, or are not (Z, Y, X).
+    """
+    _check_masks(prediction, reference)
+    found, wanted = np.count_nonzero(prediction), np.count_nonzero(reference)
+    if not wanted:
+        return math.inf if found else math.nan
+    return 100.0 * (found - wanted) / wanted
 
 
 def check_tolerance(tolerance_mm: float) -> float:
