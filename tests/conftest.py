@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -21,3 +22,9 @@ def rng() -> np.random.Generator:
 def _no_user_settings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     monkeypatch.delenv("UNISEG_WEIGHTS", raising=False)
     monkeypatch.setenv("UNISEG_SETTINGS", str(tmp_path_factory.mktemp("settings") / "settings.toml"))
+
+
+@pytest.fixture
+def rng_torch() -> torch.Generator:
+    """The same, for torch."""
+    return torch.Generator().manual_seed(20230407)

@@ -11,6 +11,7 @@
     ├── OptionError             an option outside its range, or two that contradict each other
     ├── DeviceError             the device asked for is not there
     │   └── OutOfMemoryError    no plan was small enough
+    ├── TrainingError           a training that cannot go on
     ├── OutputError             the answer cannot be written where it was asked for
     └── MissingPackageError     an optional package is needed and not installed
 
@@ -76,6 +77,10 @@ class DeviceError(UniSegError):
 
 class OutOfMemoryError(DeviceError):
     """Even the most frugal plan does not fit into memory."""
+
+
+class TrainingError(UniSegError):
+    """A training cannot go on."""
 
 
 class OutputError(UniSegError):

@@ -32,7 +32,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_json(path: Path, facts: Mapping[str, Any]) -> None:
+def write_json(path: Path, facts: Mapping[str, Any] | list[Any]) -> None:
     """Write a JSON document, whole or not at all.
 
     Raises:

@@ -1,0 +1,164 @@
+"""Cases as the network sees them: prepared once, then read window by window through memory maps.
+
+A folder of plain ``.npy`` files: images, labels, and where the labels are. An array's name is the hash of everything that it depends on (the files' bytes, the
+recipe), so a stale array is never used, tasks that share scans share arrays, and a half-written one has no name yet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from uniseg_model.errors import FileFormatError, GeometryError, OutputError, UniSegError
+from uniseg_model.files import WRITE_HINT, file_sha256, whole_file
+from uniseg_model.io import read_labels, read_volume
+from uniseg_model.preprocess import Prepared, Recipe, prepare
+from uniseg_model.progress import Progress, ProgressHook
+from uniseg_model.resample import coarse_axis, restored_slabs
+from uniseg_model.tasks import Task
+from uniseg_model.training.cases import Case
+from uniseg_model.volume import Volume
+
+_PLACES = 5000  # voxels remembered of each structure, from which windows are centred
+_FORMAT = 1  # of the arrays; part of their names
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedCase:
+    """One case in the cache.
+
+    image: (C, Z, Y, X) float32, memory-mapped. labels: (Z, Y, X) uint8, memory-mapped.
+    places: for each label value that occurs, some of its voxels, (n, 3) int16 along Z, Y, X.
+    """
+
+    name: str
+    image: np.ndarray
+    labels: np.ndarray
+    places: Mapping[int, np.ndarray]
+
+
+class Cache:
+    """Prepared cases in a folder, which may be deleted at any time between two runs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._hashes: dict[tuple[int, ...], str] = {}  # by identity on the disk: shared scans are read once
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise OutputError(f"{folder} cannot be made: {exc}", hint=WRITE_HINT) from exc
+
+    def prepare_all(self, tasks: Mapping[Task, Sequence[Case]], progress: ProgressHook) -> dict[str, list[PreparedCase]]:
+        """All cases by task key, prepared where they are not yet.
+
+        Raises:
+            UniSegError: the first case that cannot be used, by name, before anything is trained.
+        """
+        total, done = sum(map(len, tasks.values())), 0
+        prepared: dict[str, list[PreparedCase]] = {}
+        for task, cases in tasks.items():
+            prepared[task.key] = []
+            for case in cases:
+                progress(Progress("prepare cases", done, total))
+                prepared[task.key].append(self.get(case, task))
+                done += 1
+        return prepared
+
+    def get(self, case: Case, task: Task) -> PreparedCase:
+        """One case, prepared if it is not yet.
+
+        Raises:
+            UniSegError: its files cannot be read, contradict each other, or hold values that are no labels of the task.
+        """
+        try:
+            files = self._files(case, task)
+            if not (files.image.exists() and files.labels.exists()):
+                _prepare(case, task, files)
+            return files.load(case.name)
+        except UniSegError as exc:
+            raise type(exc)(f"case {case.name!r} of {task.key}: {exc.message}", hint=exc.hint) from exc
+
+    def _files(self, case: Case, task: Task) -> _Files:
+        image = _digest([_FORMAT, asdict(Recipe.of(task)), *map(self._sha256, case.images)])
+        labels = _digest([image, self._sha256(case.labels), task.n_classes])
+        return _Files(self.folder / f"{image}.npy", self.folder / f"{labels}.npy", self.folder / f"{labels}.places.npy")
+
+    def _sha256(self, path: Path) -> str:
+        try:
+            facts = path.stat()
+            identity = (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns)
+            if identity not in self._hashes:
+                self._hashes[identity] = file_sha256(path)
+        except OSError as exc:
+            raise FileFormatError(f"{path} cannot be read: {exc}") from exc
+        return self._hashes[identity]
+
+
+@dataclass(frozen=True)
+class _Files:
+    image: Path
+    labels: Path
+    places: Path
+
+    def load(self, name: str) -> PreparedCase:
+        try:
+            places = np.load(self.places)  # (n, 4): the label's value, then Z, Y, X
+            by_value = {int(value): places[places[:, 0] == value, 1:] for value in np.unique(places[:, 0])}
+            return PreparedCase(name, np.load(self.image, mmap_mode="r"), np.load(self.labels, mmap_mode="r"), by_value)
+        except (OSError, ValueError, EOFError) as exc:
+            raise FileFormatError(f"the cache is damaged: {exc}", hint=f"Delete {self.labels.parent} and start again.") from exc
+
+
+def _prepare(case: Case, task: Task, files: _Files) -> None:
+    volume = read_volume(case.images)
+    prepared = prepare(volume, Recipe.of(task))
+    labels = prepare_labels(_checked_labels(case, task, volume), prepared, task.n_classes)
+    if not files.image.exists():
+        _save(files.image, prepared.array)
+    _save(files.places, _places(labels))
+    _save(files.labels, labels)  # last: who finds it finds the others, too
+
+
+def prepare_labels(labels: np.ndarray, prepared: Prepared, n_classes: int) -> np.ndarray:
+    """Labels (Z, Y, X) of the volume on the prepared grid: each class resampled linearly, the largest wins."""
+    turned = prepared.axes.apply(labels)[prepared.box]
+    if turned.shape == prepared.shape:
+        return np.ascontiguousarray(turned)
+    shares = np.stack([turned == k for k in range(n_classes)]).astype(np.float32)
+    apart = coarse_axis(prepared.spacing_mm, prepared.recipe.spacing_mm)
+    out = np.empty(prepared.shape, np.uint8)
+    for rows, values in restored_slabs(shares, prepared.shape, apart):
+        out[rows] = values.argmax(axis=0)
+    return out
+
+
+def _checked_labels(case: Case, task: Task, volume: Volume) -> np.ndarray:
+    labels, affine = read_labels(case.labels)
+    if labels.shape != volume.shape or not np.allclose(affine, volume.affine, atol=1e-3):
+        raise GeometryError(f"the labels {labels.shape} do not lie on the image's grid {volume.shape}",
+                            hint="Resample the labels onto the image, with the nearest neighbour.")  # fmt: skip
+    if (largest := int(labels.max())) >= task.n_classes:
+        raise FileFormatError(f"the labels hold the value {largest}, {task.title!r} has the values 0 to {task.n_classes - 1}")
+    return labels.astype(np.uint8)
+
+
+def _places(labels: np.ndarray) -> np.ndarray:
+    """Up to 5000 voxels of each label, evenly over all of them: (n, 4) int16, the value and Z, Y, X."""
+    found = [np.argwhere(labels == value) for value in np.unique(labels[labels > 0])]
+    thinned = [places[:: max(1, len(places) // _PLACES)] for places in found]
+    rows = [np.insert(places, 0, labels[tuple(places[0])], axis=1) for places in thinned]
+    return np.concatenate([np.empty((0, 4)), *rows]).astype(np.int16)
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        np.save(file, array)
+
+
+def _digest(facts: object) -> str:
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]

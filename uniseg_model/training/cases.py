@@ -1,0 +1,100 @@
+"""Which cases a data set holds, and which of them are kept for validation. Reads no voxel."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from uniseg_model.errors import FileFormatError, ModalityError
+from uniseg_model.files import write_json
+from uniseg_model.tasks import Task
+
+_SPLITS = "splits_final.json"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One labelled scan of a data set: a file per channel, and the answer."""
+
+    name: str
+    images: tuple[Path, ...]
+    labels: Path
+
+
+@dataclass(frozen=True)
+class Split:
+    """The cases to learn from, and those never learned from."""
+
+    train: tuple[Case, ...]
+    validation: tuple[Case, ...]
+
+
+def find_cases(folder: Path, task: Task) -> list[Case]:
+    """The cases of a data set in nnU-Net's layout, by name.
+
+    Raises:
+        FileFormatError: there is no such folder, or no case in it.
+        ModalityError: a case has another number of channel files than the task has channels.
+    """
+    answers = sorted((folder / "labelsTr").glob("*.nii.gz"))
+    if not answers:
+        raise FileFormatError(f"{folder} holds no case for {task.title!r}: there is no labelsTr/CASE.nii.gz",
+                              hint="One data set is a folder with imagesTr and labelsTr.")  # fmt: skip
+    return [_case(folder / "imagesTr", answer, task) for answer in answers]
+
+
+def _case(images: Path, answer: Path, task: Task) -> Case:
+    name = answer.name.removesuffix(".nii.gz")
+    wanted = [images / f"{name}_{channel:04d}.nii.gz" for channel in range(len(task.modalities))]
+    surplus = images / f"{name}_{len(wanted):04d}.nii.gz"
+    if missing := next((path for path in wanted if not path.exists()), None):
+        raise ModalityError(f"case {name!r} has no {missing.name} in {images}",
+                            hint=f"{task.title} needs {len(wanted)} channels: {', '.join(task.modalities)}.")  # fmt: skip
+    if surplus.exists():
+        raise ModalityError(f"case {name!r} has {surplus.name}, but {task.title!r} has {len(wanted)} channels")
+    return Case(name, tuple(wanted), answer)
+
+
+def split_cases(folder: Path, cases: Sequence[Case], most: int) -> Split:
+    """The split that lies with the data or, where there is none, a new one, which is then stored there.
+
+    most: cases for validation, at most; a fifth where there are few, at least one. They are chosen by a hash of their
+        names, so that a scan shared by several tasks is on the same side in all of them.
+
+    Raises:
+        FileFormatError: the stored split is damaged, or leaves a side empty; or there is one case only.
+        OutputError: the split cannot be stored.
+    """
+    path = folder / _SPLITS
+    if path.exists():
+        return _stored(path, cases)
+    if len(cases) < 2:
+        raise FileFormatError(f"{folder} holds 1 case: at least 2 are needed, one of them for validation")
+    ranked = sorted(cases, key=lambda case: hashlib.sha256(case.name.encode()).digest())
+    n = min(most, max(1, len(cases) // 5))
+    chosen = {case.name for case in ranked[:n]}
+    split = _part(cases, chosen)
+    write_json(path, [{"train": [c.name for c in split.train], "val": [c.name for c in split.validation]}])
+    return split
+
+
+def _part(cases: Sequence[Case], validation: set[str]) -> Split:
+    train = tuple(case for case in cases if case.name not in validation)
+    return Split(train, tuple(case for case in cases if case.name in validation))
+
+
+def _stored(path: Path, cases: Sequence[Case]) -> Split:
+    try:
+        fold = json.loads(path.read_text(encoding="utf-8"))[0]
+        train, validation = set(fold["train"]), set(fold["val"])
+    except (OSError, ValueError, KeyError, IndexError, TypeError) as exc:
+        raise FileFormatError(f"{path} is not a split: {exc}", hint='It is a list of objects with "train" and "val".') from exc
+    if both := sorted(train & validation):
+        raise FileFormatError(f"{path} has {both[0]!r} on both sides: nothing learned from may be used to judge")
+    split = Split(tuple(c for c in cases if c.name in train), tuple(c for c in cases if c.name in validation))
+    if not (split.train and split.validation):
+        raise FileFormatError(f"{path} leaves {len(split.train)} cases to train and {len(split.validation)} to validate")
+    return split

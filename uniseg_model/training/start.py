@@ -1,0 +1,97 @@
+"""From folders and options to a training that runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from uniseg_model.checkpoint import load_checkpoint
+from uniseg_model.engines.torch_engine import find_device
+from uniseg_model.errors import WeightsError
+from uniseg_model.network.uniseg import UniSegNet
+from uniseg_model.progress import ProgressHook, ignore_progress
+from uniseg_model.training.cache import Cache, PreparedCase
+from uniseg_model.training.cases import Split, find_cases, split_cases
+from uniseg_model.training.plan import Plan
+from uniseg_model.training.processes import joined
+from uniseg_model.training.run import RunFolder
+from uniseg_model.training.trainer import Trainer, fresh_network
+
+Parts = dict[str, list[PreparedCase]]
+
+
+@dataclass(frozen=True)
+class TrainingRequest:
+    """One training, as a person puts it.
+
+    data: a folder with a data set for each task, named by its key, or the data set itself of a plan with one task.
+    out: the run folder. weights: where to start from, with the same network. cache: where prepared cases are kept;
+        in the run folder when None. resume: go on with the run that is in ``out``.
+    """
+
+    data: Path
+    out: Path
+    plan: Plan
+    weights: Path | None = None
+    device: str = "auto"
+    workers: int = 0
+    cache: Path | None = None
+    resume: bool = False
+
+
+def run_training(request: TrainingRequest, progress: ProgressHook = ignore_progress) -> RunFolder:
+    """Check the data, prepare it, train to the end; the run folder.
+
+    Raises:
+        UniSegError: of the kind that fits what is wrong; bad cases are told before the first step.
+    """
+    device = find_device(request.device)
+    net = _start_network(request)
+    with joined(device.type) as processes:
+        run = RunFolder(request.out)
+        splits = find_splits(request.data, request.plan)
+        if processes.is_first:
+            prepared = _prepare(request, splits, progress)
+            state = run.begin(request.plan, resume=request.resume)
+            processes.wait()
+        else:
+            processes.wait()  # until the first has prepared the cases and the folder
+            prepared = _prepare(request, splits, progress)
+            state = run.begin(request.plan, resume=True)
+        trainer = Trainer(request.plan, run, net, device, workers=request.workers, processes=processes)
+        if state:
+            trainer.resume(state)
+        trainer.train(*prepared, progress)
+        processes.wait()
+    return run
+
+
+def find_splits(data: Path, plan: Plan) -> dict[str, Split]:
+    """The cases of each task of the plan, to learn from and to validate on."""
+    splits = {}
+    for key, task in plan.tasks.items():
+        folder = data if len(plan.tasks) == 1 and (data / "labelsTr").is_dir() else data / key
+        splits[key] = split_cases(folder, find_cases(folder, task), plan.validation_cases)
+    return splits
+
+
+def _prepare(request: TrainingRequest, splits: Mapping[str, Split], progress: ProgressHook) -> tuple[Parts, Parts]:
+    cache, tasks = Cache(request.cache or request.out / "cache"), request.plan.tasks
+    learn = cache.prepare_all({tasks[key]: split.train for key, split in splits.items()}, progress)
+    return learn, cache.prepare_all({tasks[key]: split.validation for key, split in splits.items()}, progress)
+
+
+def _start_network(request: TrainingRequest) -> UniSegNet:
+    net, plan = fresh_network(request.plan), request.plan
+    if request.weights is None:
+        return net
+    checkpoint = load_checkpoint(request.weights)
+    if checkpoint.config != plan.network:
+        raise WeightsError(f"{request.weights.name} holds another network than the plan asks for",
+                           hint="Take the network of the weights into the plan.")  # fmt: skip
+    if list(checkpoint.tasks) != list(plan.tasks):
+        raise WeightsError(f"{request.weights.name} knows {', '.join(checkpoint.tasks)}, the plan trains {', '.join(plan.tasks)}",
+                           hint="Train the same tasks in the same order.")  # fmt: skip
+    net.load_state_dict({name: tensor.float() for name, tensor in checkpoint.weights.items()})
+    return net
