@@ -24,7 +24,7 @@ ONLY_IN = {
     "pydicom": ("uniseg_model/io/",),
     "highdicom": ("uniseg_model/io/",),
     "dask": ("uniseg_model/batch.py",),
-    "typer": ("uniseg_app/cli.py",),
+    "typer": ("uniseg_app/cli/",),
 }
 TORCH_AT_TOP = (
     "uniseg_model/network/",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +23,9 @@ from uniseg_model.volume import Volume
 if TYPE_CHECKING:
     from uniseg_model.predictor import Options, Predictor
     from uniseg_model.record import RunRecord
+    from uniseg_model.training.plan import Plan
+    from uniseg_model.training.start import TrainingRequest
+    from uniseg_model.upstream import ImportSummary
 
 MERGE_RULES = ("keep", "original")
 
@@ -203,29 +207,97 @@ def _saved(request: SegmentRequest, outcome: Outcome, names: Sequence[str]) -> O
     return replace(outcome, files=tuple(files))
 
 
-def make_phantoms(key: str, folder: Path, count: int, seed: int, progress: ProgressHook = ignore_progress) -> list[str]:
-    """Write ``count`` synthetic cases of a task as a data set; their names.
+def make_phantoms(
+    keys: Sequence[str], folder: Path, count: int, seed: int, progress: ProgressHook = ignore_progress
+) -> dict[str, list[str]]:
+    """Write ``count`` synthetic cases of each task as data sets; their names by task key.
+
+    keys: one task, whose data set is the folder itself, or several (or ``all``), each with a data set of its own in
+        the folder. Tasks that one scan can answer get the same patients and share the image files.
 
     Raises:
-        TaskError: an unknown key. OutputError: the folder cannot be written, or holds cases of another task.
+        TaskError: an unknown key. OptionError: no key.
+        OutputError: the folder cannot be written, or holds cases of another task.
     """
     from uniseg_model.dataset import check_description, write_case, write_description
-    from uniseg_model.phantom import make_phantom
+    from uniseg_model.phantom import FAMILIES, make_phantom
 
-    task = builtin_tasks()[key]
+    tasks = _builtin(keys)
+    folders = {task: folder if len(tasks) == 1 else folder / task.key for task in tasks}
     check_folder(folder)
-    check_description(folder, task)
-    cases = []
+    for task, place in folders.items():
+        check_description(place, task)
+    cases: dict[str, list[str]] = {task.key: [] for task in tasks}
+    families = {FAMILIES[task.key]: [t for t in tasks if FAMILIES[t.key] == FAMILIES[task.key]] for task in tasks}
     try:
-        for number in range(seed, seed + count):
-            progress(Progress("phantom", number - seed, count))
-            phantom = make_phantom(key, number)
-            write_case(folder, f"{phantom.family}_{number:04d}", phantom.volume, phantom.labels[key])
-            cases.append(f"{phantom.family}_{number:04d}")
-    finally:  # whoever interrupts keeps a data set of the cases so far
-        if cases:
-            write_description(folder, task)
+        for done, (family, number) in enumerate(itertools.product(families, range(seed, seed + count))):
+            progress(Progress("phantom", done, len(families) * count))
+            first, *_ = members = families[family]
+            phantom, case = make_phantom(first.key, number), f"{family}_{number:04d}"
+            for task in members:
+                shared = None if task is first else folders[first]
+                write_case(folders[task], case, phantom.volume, phantom.labels[task.key], images_of=shared)
+                cases[task.key].append(case)
+    finally:  # whoever interrupts keeps data sets of the cases so far
+        for task, place in folders.items():
+            if cases[task.key]:
+                write_description(place, task)
     return cases
+
+
+def _builtin(keys: Sequence[str]) -> list[Task]:
+    known = builtin_tasks()
+    chosen = {task.key: task for key in _keys(keys) for task in (known.values() if key == "all" else [known[key]])}
+    if not chosen:
+        raise OptionError("no task was asked for", hint=f"Choose from {', '.join(known)}, or all.")
+    return list(chosen.values())
+
+
+def make_plan(tasks: Sequence[str], path: Path | None = None, **changes: int | None) -> Plan:
+    """The paper's training of these tasks (keys, or ``all``), changed by a plan file and by what is not None.
+
+    Raises:
+        UniSegError: of the kind that fits what is wrong.
+    """
+    from uniseg_model.training.plan import Plan, read_plan
+
+    registry = TaskRegistry(_builtin(tasks))
+    plan = read_plan(path, registry) if path else Plan(registry)
+    chosen: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
+    return replace(plan, **chosen)
+
+
+def train(request: TrainingRequest, progress: ProgressHook = ignore_progress) -> dict[str, Any]:
+    """Train in a run folder; what came of it as plain values.
+
+    Raises:
+        UniSegError: of the kind that fits what is wrong.
+    """
+    from uniseg_model.training.start import run_training
+
+    check_folder(request.out)
+    run = run_training(request, progress)
+    means = [line["mean_dice"] for line in run.curve() if "mean_dice" in line]
+    return {
+        "steps": request.plan.iterations,
+        "final_weights": str(run.final),
+        "best_weights": str(run.best),
+        "best_validation_dice": max(means, default=None),
+    }
+
+
+def import_data(
+    name: str, source: Path, root: Path, splits: Path | None, progress: ProgressHook = ignore_progress
+) -> ImportSummary:
+    """Bring a published data set from a person's own download into ROOT/NAME.
+
+    Raises:
+        UniSegError: of the kind that fits what is wrong. Cancelled: the hook wanted it so.
+    """
+    from uniseg_model.upstream import import_upstream
+
+    check_folder(root)
+    return import_upstream(name.strip().lower(), source, root, splits=splits, progress=progress)
 
 
 def run_demo(folder: Path, progress: ProgressHook = ignore_progress) -> Outcome:
@@ -238,7 +310,7 @@ def run_demo(folder: Path, progress: ProgressHook = ignore_progress) -> Outcome:
     from uniseg_model.network.config import NetworkConfig
     from uniseg_model.predictor import Options
 
-    [case] = make_phantoms("liver", folder / "phantom", 1, 7, progress)
+    [[case]] = make_phantoms(["liver"], folder / "phantom", 1, 7, progress).values()
     weights = installed_weights()
     if weights is None:
         weights = folder / "untrained.safetensors"

@@ -21,6 +21,9 @@ _STAGES = {
     "restore": "Bringing labels back to the image's grid",
     "phantom": "Making phantom",
     "evaluate": "Comparing case",
+    "import": "Importing case",
+    "prepare cases": "Preparing case",
+    "train": "Training step",
 }
 
 

@@ -8,19 +8,24 @@ DATASET/dataset.json                channels and labels by name (version 2)
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 
 from uniseg_model.errors import OutputError
-from uniseg_model.files import WRITE_HINT, write_json
+from uniseg_model.files import WRITE_HINT, whole_file, write_json
 from uniseg_model.io import read_labels, write_image, write_labels
 from uniseg_model.tasks import Task
 from uniseg_model.volume import Volume
 
 
-def write_case(folder: Path, case: str, volume: Volume, labels: np.ndarray) -> None:
+def write_case(folder: Path, case: str, volume: Volume, labels: np.ndarray, *, images_of: Path | None = None) -> None:
     """Write one case: its channels and its labels (Z, Y, X) uint8.
+
+    images_of: a data set that holds the same case; its images are shared (hard links, where the disk can) and not
+        written again, because one scan may be the case of several tasks.
 
     Raises:
         OutputError: the folder cannot be written, or a case of that name has other labels there.
@@ -34,11 +39,25 @@ def write_case(folder: Path, case: str, volume: Volume, labels: np.ndarray) -> N
     try:
         _make_folders(images, answers)
         for path, channel in zip(channels, volume.array, strict=True):
-            write_image(path, channel, volume)
+            if images_of:
+                _share(images_of / "imagesTr" / path.name, path)
+            else:
+                write_image(path, channel, volume)
         write_labels(answer, labels, volume)
     except OutputError:
         _remove(fresh, [images, answers])
         raise
+
+
+def _share(source: Path, path: Path) -> None:
+    try:
+        with whole_file(path) as temporary:
+            try:
+                os.link(source, temporary)
+            except OSError:  # another disk, or one without links
+                shutil.copyfile(source, temporary)
+    except OSError as exc:
+        raise OutputError(f"{path} cannot be written: {exc}", hint=WRITE_HINT) from exc
 
 
 def _make_folders(*folders: Path) -> None:

@@ -1,0 +1,44 @@
+"""What several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from uniseg_model.errors import OptionError
+from uniseg_model.tasks import TaskRegistry, builtin_tasks
+
+if TYPE_CHECKING:
+    from uniseg_model.volume import Triple
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+Weights = Annotated[
+    Path | None,
+    typer.Option("--weights", metavar="W", help="Weights file. Default: $UNISEG_WEIGHTS, the settings, the demo weights."),
+]
+
+
+def registry_of(weights: Path | None) -> TaskRegistry:
+    """The tasks of a weights file, or the built-in ones."""
+    if weights is None:
+        return builtin_tasks()
+    from uniseg_model.checkpoint import load_checkpoint
+
+    return load_checkpoint(weights).tasks
+
+
+def triple(text: str | None) -> Triple | None:
+    """Three numbers in mm.
+
+    Raises:
+        OptionError: something else.
+    """
+    if text is None:
+        return None
+    try:
+        z, y, x = (float(part) for part in text.split(","))
+    except ValueError as exc:
+        raise OptionError(f"the spacing must be three numbers in mm such as 3,1.5,1.5 (z,y,x), not {text!r}") from exc
+    return z, y, x

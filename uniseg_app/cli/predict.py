@@ -1,0 +1,117 @@
+"""What may be asked for, and asking for it."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from uniseg_app.cli.options import Json, Weights, registry_of, triple
+from uniseg_app.console import progress_shown, say, say_json, say_table, warn
+from uniseg_model import DISCLAIMER
+from uniseg_model.errors import OptionError
+
+if TYPE_CHECKING:
+    from uniseg_app.backend import Outcome
+
+
+def tasks(weights: Weights = None, as_json: Json = False) -> None:
+    """List what may be asked for: the built-in tasks, or those of a weights file."""
+    registry = registry_of(weights)
+    if as_json:
+        say_json([task.to_dict() for task in registry.values()])
+        return
+    rows = [
+        [task.key, ", ".join(task.modalities), ", ".join(label.name for label in task.labels), ", ".join(f"{s:g}" for s in task.spacing_mm)]
+        for task in registry.values()
+    ]  # fmt: skip
+    say_table(["task", "channels", "structures", "spacing z, y, x in mm"], rows)
+    for task in registry.values():
+        if task.caution:
+            say(f"{task.key}: {task.caution}")
+
+
+def segment(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="One file per channel in the task's order, one 4-D NIfTI, or a DICOM folder.")],
+    task: Annotated[str, typer.Option("--task", metavar="KEY[,KEY...]|all", help="What to segment; all: every task that suits the image.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="A folder, or for one map a name ending in .nii.gz.")],
+    weights: Weights = None,
+    mirror: Annotated[bool | None, typer.Option("--mirror/--no-mirror", help="Average over eight flips. Default: on a GPU yes, on a CPU no (8 times the work).")] = None,
+    step: Annotated[float, typer.Option(help="Distance of windows as a share of their side.")] = 0.5,
+    spacing: Annotated[str | None, typer.Option(metavar="Z,Y,X", help="Voxel size in mm in place of the task's own.")] = None,
+    axes: Annotated[str | None, typer.Option(help="axial, stored, or three letters such as RAS, in place of the task's own.")] = None,
+    merge: Annotated[str, typer.Option(metavar="keep|original", help="keep: earlier tasks win, overlaps are counted. original: the authors' overwriting.")] = "keep",
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda")] = "auto",
+    engine: Annotated[str, typer.Option(metavar="auto|torch")] = "auto",
+    precision: Annotated[str, typer.Option(metavar="auto|float32|bfloat16|float16")] = "auto",
+    batch: Annotated[int | None, typer.Option(help="Windows at once. Default: 1 on a CPU, what fits on a GPU.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    series: Annotated[str | None, typer.Option(help="Which DICOM series: its number, its UID, or an end of it.")] = None,
+    confidence: Annotated[bool, typer.Option("--confidence", help="Add a confidence per structure.")] = False,
+    report: Annotated[Path | None, typer.Option(metavar="run.json", help="Write the run record here, too.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace even label files that were edited since.")] = False,
+    as_json: Json = False,
+) -> None:  # fmt: skip
+    """Segment one image. Labels are written on the image's own grid, names and volumes beside them."""
+    if engine not in ("auto", "torch"):
+        raise OptionError(f"the engine must be auto or torch, not {engine!r}")
+    from uniseg_app import backend
+    from uniseg_model.predictor import Options
+
+    axes = axes.upper() if axes and len(axes) == 3 else axes
+    options = Options(mirror=mirror, step=step, spacing_mm=triple(spacing), axes=axes, batch=batch, confidence=confidence)
+    request = backend.SegmentRequest(
+        tuple(images), tuple(task.split(",")), out, options,
+        weights=weights, device=device, precision=precision, threads=threads,
+        merge=merge, series=series, report=report, overwrite=overwrite,
+    )  # fmt: skip
+    with progress_shown(quiet=as_json) as progress:
+        outcome = backend.segment(request, progress)
+    if as_json:
+        say_json(outcome.to_dict())
+    else:
+        _tell(outcome)
+
+
+def demo(out: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="Keep the results here.")] = None) -> None:
+    """Segment a synthetic CT from start to end, with untrained weights until trained ones are installed."""
+    from uniseg_app import backend
+
+    folder = out or Path(tempfile.mkdtemp(prefix="uniseg-demo-"))
+    with progress_shown(quiet=False) as progress:
+        outcome = backend.run_demo(folder, progress)
+    _tell(outcome)
+
+
+def _tell(outcome: Outcome) -> None:
+    """What a person wants to know: structures, volumes, notes, where the files are, which weights, how long."""
+    from uniseg_model.checkpoint import KINDS
+
+    record = outcome.record
+    if outcome.segmentations:
+        rows = [
+            [s.task.key, name, f"{ml:.1f}", "cut by the field of view" if cut[name] else ""]
+            for s in outcome.segmentations
+            for cut in [s.cut_by_field_of_view()]
+            for name, ml in s.volumes_ml().items()
+        ]
+    else:
+        rows = [["merged", name, f"{ml:.1f}", ""] for name, ml in outcome.merged.volumes_ml().items()] if outcome.merged else []
+    say_table(["task", "structure", "ml", ""], rows)
+    for overlap in outcome.merged.overlaps if outcome.merged else ():
+        say(f"Overlap: {overlap['voxels']} voxels ({overlap['ml']:.1f} ml) claimed by {overlap['kept']} and {overlap['lost']}; "
+            f"merged.nii.gz keeps {overlap['kept']}")  # fmt: skip
+    for note in record.notes:
+        warn(f"Note: {note}")
+    for path in outcome.files:
+        say(f"Wrote {path}")
+    seconds = sum(record.seconds.values())
+    mirroring = "with" if record.options["mirror"] else "without"
+    say(f"Device: {record.engine['device']}, {record.engine['precision']}, {mirroring} mirroring; {seconds:.1f} s, "
+        f"peak memory {record.peak_memory_gb['process']:.2f} GB")  # fmt: skip
+    say(
+        f"Weights: {record.weights['name']} ({KINDS.get(record.weights['kind'], record.weights['kind'])}). Licence: {record.weights['licence']}"
+    )
+    say(DISCLAIMER)
