@@ -1,0 +1,5 @@
+"""``python -m benchmarks.claims``."""
+
+from benchmarks.claims.run import main
+
+main()
