@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,13 +17,14 @@ from uniseg_model.io import read_volume
 from uniseg_model.progress import Progress, ProgressHook, ignore_progress
 from uniseg_model.segmentation import MergedMap, Segmentation, merge, sidecar
 from uniseg_model.suitability import suitable_tasks
-from uniseg_model.tasks import Task, TaskRegistry, builtin_tasks
+from uniseg_model.tasks import Task, TaskRegistry, builtin_tasks, read_tasks
 from uniseg_model.volume import Volume
 
 if TYPE_CHECKING:
     from uniseg_model.predictor import Options, Predictor
     from uniseg_model.record import RunRecord
     from uniseg_model.training.plan import Plan
+    from uniseg_model.training.run import Listener
     from uniseg_model.training.start import TrainingRequest
     from uniseg_model.upstream import ImportSummary
 
@@ -135,13 +136,7 @@ def choose_tasks(asked: Sequence[str], known: TaskRegistry, volume: Volume) -> l
         TaskError: an unknown key. ModalityError: ``all``, and no task takes that many channels.
         OptionError: no key at all.
     """
-    chosen: dict[str, Task] = {}
-    for key in _keys(asked):
-        found = suitable_tasks(known, volume) if key == "all" else [known[key]]
-        chosen.update({task.key: task for task in found})
-    if not chosen:
-        raise OptionError("no task was asked for", hint=f"Choose from {', '.join(known)}, or all.")
-    return list(chosen.values())
+    return _chosen(asked, known, lambda: suitable_tasks(known, volume))
 
 
 def _keys(asked: Sequence[str]) -> list[str]:
@@ -222,7 +217,8 @@ def make_phantoms(
     from uniseg_model.dataset import check_description, write_case, write_description
     from uniseg_model.phantom import FAMILIES, make_phantom
 
-    tasks = _builtin(keys)
+    known = builtin_tasks()
+    tasks = _chosen(keys, known, known.values)
     folders = {task: folder if len(tasks) == 1 else folder / task.key for task in tasks}
     check_folder(folder)
     for task, place in folders.items():
@@ -245,30 +241,36 @@ def make_phantoms(
     return cases
 
 
-def _builtin(keys: Sequence[str]) -> list[Task]:
-    known = builtin_tasks()
-    chosen = {task.key: task for key in _keys(keys) for task in (known.values() if key == "all" else [known[key]])}
-    if not chosen:
+def _chosen(keys: Sequence[str], known: TaskRegistry, every: Callable[[], Iterable[Task]]) -> list[Task]:
+    """The tasks behind the keys, each once; ``all`` stands for ``every``."""
+    found = {task.key: task for key in _keys(keys) for task in (every() if key == "all" else [known[key]])}
+    if not found:
         raise OptionError("no task was asked for", hint=f"Choose from {', '.join(known)}, or all.")
-    return list(chosen.values())
+    return list(found.values())
 
 
-def make_plan(tasks: Sequence[str], path: Path | None = None, **changes: int | None) -> Plan:
-    """The paper's training of these tasks (keys, or ``all``), changed by a plan file and by what is not None.
+def make_plan(tasks: Sequence[str], path: Path | None = None, task_file: Path | None = None, **changes: int | None) -> Plan:
+    """The paper's training of these tasks, changed by a plan file and by what is not None.
+
+    tasks: keys, or ``all``: those of the task file or, without one, the built-in ones.
 
     Raises:
         UniSegError: of the kind that fits what is wrong.
     """
     from uniseg_model.training.plan import Plan, read_plan
 
-    registry = TaskRegistry(_builtin(tasks))
+    own = read_tasks(task_file) if task_file else []
+    known = TaskRegistry([*(task for task in builtin_tasks().values() if task.key not in {t.key for t in own}), *own])
+    registry = TaskRegistry(_chosen(tasks, known, lambda: own or known.values()))
     plan = read_plan(path, registry) if path else Plan(registry)
     chosen: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
     return replace(plan, **chosen)
 
 
-def train(request: TrainingRequest, progress: ProgressHook = ignore_progress) -> dict[str, Any]:
-    """Train in a run folder; what came of it as plain values.
+def train(
+    request: TrainingRequest, progress: ProgressHook = ignore_progress, listeners: Sequence[Listener] = ()
+) -> dict[str, Any]:
+    """Train in a run folder; what came of it as plain values. The listeners are told each line of the curve.
 
     Raises:
         UniSegError: of the kind that fits what is wrong.
@@ -276,7 +278,7 @@ def train(request: TrainingRequest, progress: ProgressHook = ignore_progress) ->
     from uniseg_model.training.start import run_training
 
     check_folder(request.out)
-    run = run_training(request, progress)
+    run = run_training(request, progress, listeners)
     means = [line["mean_dice"] for line in run.curve() if "mean_dice" in line]
     return {
         "steps": request.plan.iterations,

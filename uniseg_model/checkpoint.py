@@ -37,12 +37,17 @@ KINDS = {
 
 @dataclass(frozen=True)
 class About:
-    """Where weights come from. ``kind`` is one of ``KINDS``; ``history`` holds plain facts for a curious reader."""
+    """Where weights come from.
+
+    kind: one of ``KINDS``. history: plain facts for a curious reader.
+    mirrored: whether they were trained on mirrored images, too; if not, mirroring does harm.
+    """
 
     name: str
     kind: str
     licence: str
     history: Mapping[str, Any] = field(default_factory=dict)
+    mirrored: bool = True
 
 
 @dataclass(frozen=True, eq=False)

@@ -35,7 +35,8 @@ _SUMS_BYTES = 4e9  # of class sums in one pass; more tasks than fit take another
 class Options:
     """How to segment. The defaults equal the original, but for mirroring on a CPU.
 
-    mirror: average over the eight flips; eight times the work. None: on a GPU yes, on a CPU no.
+    mirror: average over the eight flips; eight times the work. None: on a GPU yes, on a CPU no,
+        and never with weights that were not trained on mirrored images.
     step: distance of windows as a share of their side, in (0, 1].
     spacing_mm, axes: in place of the tasks' own.
     batch: windows at once; None: as the device allows.
@@ -184,10 +185,13 @@ class _Run:
     def __init__(self, session: Session, tasks: list[Task], options: Options, progress: ProgressHook) -> None:
         self.session, self.tasks, self.progress = session, tasks, progress
         self.engine, self.checkpoint = session._predictor.engine, session._predictor.checkpoint
-        mirror = self.engine.device.type != "cpu" if options.mirror is None else options.mirror
+        mirrored = self.checkpoint.about.mirrored
+        mirror = self.engine.device.type != "cpu" and mirrored if options.mirror is None else options.mirror
         self.options = replace(options, mirror=mirror)
         self.clock = Stopwatch()
         self.notes = [*session.volume.warnings]
+        if mirror and not mirrored:
+            self.notes.append("these weights were never trained on mirrored images: mirroring makes them worse")
         for task in tasks:
             self.notes += [*doubts(task, session.volume), *self._overrides(task)]
             if task.caution and self.checkpoint.about.kind == "official":

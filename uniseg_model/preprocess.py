@@ -140,8 +140,10 @@ def _margin(values: np.ndarray) -> np.ndarray:
     return np.asarray(best - second)
 
 
-def prepare(volume: Volume, recipe: Recipe) -> Prepared:
+def prepare(volume: Volume, recipe: Recipe, *, array: np.ndarray | None = None) -> Prepared:
     """The volume as the network wants it.
+
+    array: its values (C, z, y, x) from an earlier call, when they are at hand; then only the geometry is worked out.
 
     Raises:
         ModalityError: another number of channels than the recipe has rules for.
@@ -156,9 +158,14 @@ def prepare(volume: Volume, recipe: Recipe) -> Prepared:
     spacing_mm: Triple = tuple(volume.spacing_mm[axis] for axis in axes.order)  # type: ignore[assignment]
     cropped = turned[(slice(None), *box)]
     shape = new_shape(cropped.shape[1:], spacing_mm, recipe.spacing_mm)
-    apart = coarse_axis(spacing_mm, recipe.spacing_mm)
+    if array is None:
+        array = _values(cropped, shape, coarse_axis(spacing_mm, recipe.spacing_mm), recipe.intensity)
+    return Prepared(array, recipe, axes, box, spacing_mm, turned.shape[1:])
+
+
+def _values(cropped: np.ndarray, shape: Shape, apart: int | None, intensity: tuple[str, ...]) -> np.ndarray:
     array = np.empty((len(cropped), *shape), np.float32)
-    for channel, rule, out in zip(cropped, recipe.intensity, array, strict=True):
+    for channel, rule, out in zip(cropped, intensity, array, strict=True):
         if np.isnan(channel.min()):
             channel = np.nan_to_num(channel, nan=0.0)
         out[...] = resample_image(channel, shape, apart)
@@ -167,7 +174,7 @@ def prepare(volume: Volume, recipe: Recipe) -> Prepared:
         if not np.isfinite(out.min() + out.max()):
             raise IntensityError(f"values up to {np.abs(channel).max():g} are too large to be normalised",
                                  hint="Is there a voxel with a senseless value? Replace it.")  # fmt: skip
-    return Prepared(array, recipe, axes, box, spacing_mm, turned.shape[1:])
+    return array
 
 
 def axes_for(affine: np.ndarray, rule: str) -> Axes:

@@ -38,7 +38,7 @@ def segment(
     task: Annotated[str, typer.Option("--task", metavar="KEY[,KEY...]|all", help="What to segment; all: every task that suits the image.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="A folder, or for one map a name ending in .nii.gz.")],
     weights: Weights = None,
-    mirror: Annotated[bool | None, typer.Option("--mirror/--no-mirror", help="Average over eight flips. Default: on a GPU yes, on a CPU no (8 times the work).")] = None,
+    mirror: Annotated[bool | None, typer.Option("--mirror/--no-mirror", help="Average over eight flips. Default: on a GPU yes where the weights were trained so, on a CPU no (8 times the work).")] = None,
     step: Annotated[float, typer.Option(help="Distance of windows as a share of their side.")] = 0.5,
     spacing: Annotated[str | None, typer.Option(metavar="Z,Y,X", help="Voxel size in mm in place of the task's own.")] = None,
     axes: Annotated[str | None, typer.Option(help="axial, stored, or three letters such as RAS, in place of the task's own.")] = None,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,6 +16,7 @@ def train(
     data: Annotated[Path, typer.Option("--data", metavar="ROOT", help="A data set per task, in folders named by task.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="The run folder: checkpoints, curve, weights.")],
     tasks: Annotated[str, typer.Option("--tasks", metavar="KEY[,KEY...]|all")] = "all",
+    task_file: Annotated[Path | None, typer.Option("--task-file", metavar="T.toml", help="Tasks of your own, in the form of tasks.toml.")] = None,
     plan: Annotated[Path | None, typer.Option("--plan", metavar="PLAN.toml", help="What differs from the paper's training.")] = None,
     start: Annotated[Path | None, typer.Option("--from", metavar="W", help="Weights to start from.")] = None,
     iterations: Annotated[int | None, typer.Option(help="Steps in all.")] = None,
@@ -23,18 +25,31 @@ def train(
     workers: Annotated[int, typer.Option(min=0, help="Processes that cut and augment windows.")] = 0,
     cache: Annotated[Path | None, typer.Option("--cache", metavar="DIR", help="Where prepared cases are kept. Default: in the run folder.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that is in the run folder.")] = False,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard events, too.")] = False,
     as_json: Json = False,
 ) -> None:  # fmt: skip
     """Train one network for all tasks, as the paper does or as a plan says."""
     from uniseg_app import backend
+    from uniseg_model.training.estimate import training_memory_gb
     from uniseg_model.training.start import TrainingRequest
 
-    chosen = backend.make_plan(tasks.split(","), plan, iterations=iterations, seed=seed)
-    request = TrainingRequest(data, out, chosen, start, device.lower(), workers, cache, resume)
+    chosen = backend.make_plan(tasks.split(","), plan, task_file, iterations=iterations, seed=seed)
+    request = TrainingRequest(data, out, chosen, start, device.lower(), workers, cache, resume, tensorboard)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever stops it finds the last step saved
+    if not as_json:
+        say(f"{len(chosen.tasks)} tasks, {chosen.iterations} steps of {chosen.batch} windows; about "
+            f"{training_memory_gb(chosen):.1f} GB in float32, {training_memory_gb(chosen, half_precision=True):.1f} GB on a GPU")  # fmt: skip
     with progress_shown(quiet=as_json) as progress:
-        facts = backend.train(request, progress)
+        facts = backend.train(request, progress, [] if as_json else [_tell])
     if as_json:
         say_json(facts)
     else:
         for name, value in facts.items():
             say(f"{name:20} {value}")
+
+
+def _tell(line: dict[str, Any]) -> None:
+    """One validation on a line."""
+    if "mean_dice" in line:
+        tasks = ", ".join(f"{key} {sum(dice.values()) / len(dice):.2f}" for key, dice in line["dice"].items())
+        say(f"step {line['step']}: validation Dice {line['mean_dice']:.3f} ({tasks})")

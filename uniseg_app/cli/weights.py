@@ -48,7 +48,7 @@ def weights_info(weights: Annotated[Path, typer.Argument(metavar="W")], as_json:
     checkpoint = load_checkpoint(weights)
     about = checkpoint.about
     facts = {
-        "name": about.name, "kind": about.kind, "meaning": KINDS.get(about.kind, about.kind), "licence": about.licence, "sha256": checkpoint.sha256,
+        "name": about.name, "kind": about.kind, "meaning": KINDS.get(about.kind, about.kind), "licence": about.licence, "sha256": checkpoint.sha256, "mirrored": about.mirrored,
         "parameters": checkpoint.n_parameters, "network": checkpoint.config.to_dict(), "tasks": list(checkpoint.tasks), "history": dict(about.history),
     }  # fmt: skip
     if as_json:

@@ -116,9 +116,10 @@ class _Files:
 
 def _prepare(case: Case, task: Task, files: _Files) -> None:
     volume = read_volume(case.images)
-    prepared = prepare(volume, Recipe.of(task))
+    known = np.load(files.image, mmap_mode="r") if files.image.exists() else None  # from another task on this scan
+    prepared = prepare(volume, Recipe.of(task), array=known)
     labels = prepare_labels(_checked_labels(case, task, volume), prepared, task.n_classes)
-    if not files.image.exists():
+    if known is None:
         _save(files.image, prepared.array)
     _save(files.places, _places(labels))
     _save(files.labels, labels)  # last: who finds it finds the others, too

@@ -21,6 +21,8 @@ class Plan:
     """One training, from the first step to the last.
 
     tasks: what is learned, in prompt order. network: its shape; its number of tasks and classes follow the tasks.
+    prompt_scale: of the task prompts at the start. The original's is 1, which is one voice among as many as the bottleneck
+        has channels, and all prompts answer alike for long; with 10 a narrow network listens to them from the beginning.
     iterations: steps in all; each sees ``batch`` windows of one task.
     epoch: steps between two validations; in each the tasks get their share of steps exactly.
     optimiser: ``sgd`` (Nesterov, momentum 0.99) or ``adamw``. rate: the first learning rate; it falls to 0 as
@@ -41,6 +43,7 @@ class Plan:
 
     tasks: TaskRegistry
     network: NetworkConfig = field(default_factory=NetworkConfig)
+    prompt_scale: float = 1.0
     iterations: int = 550_000
     batch: int = 2
     epoch: int = 550
@@ -69,7 +72,7 @@ class Plan:
         self._check()
 
     def _check(self) -> None:
-        for name in ("iterations", "batch", "epoch", "rate", "clip", "save_every", "validation_cases"):
+        for name in ("prompt_scale", "iterations", "batch", "epoch", "rate", "clip", "save_every", "validation_cases"):
             if not getattr(self, name) > 0:
                 raise OptionError(f"{name} must be above 0, it is {getattr(self, name)}")
         for name in ("warm_up", "weight_decay", "validation_windows", "keep_every", "seed"):

@@ -11,6 +11,7 @@ final.safetensors   those of the last step
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,17 @@ from uniseg_model.files import WRITE_HINT, whole_file, write_json
 from uniseg_model.training.plan import Plan
 
 State = dict[str, Any]
+Listener = Callable[[dict[str, Any]], None]
 
 
 class RunFolder:
-    """Where one training lives. Every file in it is whole, and only the curve is ever appended to."""
+    """Where one training lives. Every file in it is whole, and only the curve is ever appended to.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    listeners: are told each new line of the curve, too.
+    """
+
+    def __init__(self, folder: Path, listeners: Sequence[Listener] = ()) -> None:
+        self.folder, self._listeners = folder, listeners
         self.best, self.final = folder / "best.safetensors", folder / "final.safetensors"
         self._last, self._curve, self._plan = folder / "last.pt", folder / "curve.jsonl", folder / "plan.json"
 
@@ -106,6 +111,8 @@ class RunFolder:
                 file.write(json.dumps(facts) + "\n")
         except OSError as exc:
             raise OutputError(f"{self._curve} cannot be written: {exc}", hint=WRITE_HINT) from exc
+        for listener in self._listeners:
+            listener(facts)
 
     def curve(self) -> list[dict[str, Any]]:
         """The lines of the curve so far; a last one that a crash has cut is left out."""

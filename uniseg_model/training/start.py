@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,8 @@ from uniseg_model.training.cache import Cache, PreparedCase
 from uniseg_model.training.cases import Split, find_cases, split_cases
 from uniseg_model.training.plan import Plan
 from uniseg_model.training.processes import joined
-from uniseg_model.training.run import RunFolder
+from uniseg_model.training.run import Listener, RunFolder
+from uniseg_model.training.tensorboard import TensorBoard
 from uniseg_model.training.trainer import Trainer, fresh_network
 
 Parts = dict[str, list[PreparedCase]]
@@ -27,7 +28,7 @@ class TrainingRequest:
 
     data: a folder with a data set for each task, named by its key, or the data set itself of a plan with one task.
     out: the run folder. weights: where to start from, with the same network. cache: where prepared cases are kept;
-        in the run folder when None. resume: go on with the run that is in ``out``.
+        in the run folder when None. resume: go on with the run that is in ``out``. tensorboard: write its events, too.
     """
 
     data: Path
@@ -38,10 +39,13 @@ class TrainingRequest:
     workers: int = 0
     cache: Path | None = None
     resume: bool = False
+    tensorboard: bool = False
 
 
-def run_training(request: TrainingRequest, progress: ProgressHook = ignore_progress) -> RunFolder:
-    """Check the data, prepare it, train to the end; the run folder.
+def run_training(
+    request: TrainingRequest, progress: ProgressHook = ignore_progress, listeners: Sequence[Listener] = ()
+) -> RunFolder:
+    """Check the data, prepare it, train to the end; the run folder. The listeners are told each line of the curve.
 
     Raises:
         UniSegError: of the kind that fits what is wrong; bad cases are told before the first step.
@@ -49,7 +53,9 @@ def run_training(request: TrainingRequest, progress: ProgressHook = ignore_progr
     device = find_device(request.device)
     net = _start_network(request)
     with joined(device.type) as processes:
-        run = RunFolder(request.out)
+        if request.tensorboard and processes.is_first:
+            listeners = [*listeners, TensorBoard(request.out)]
+        run = RunFolder(request.out, listeners)
         splits = find_splits(request.data, request.plan)
         if processes.is_first:
             prepared = _prepare(request, splits, progress)

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from uniseg_model.checkpoint import About, Checkpoint
 from uniseg_model.errors import TrainingError
+from uniseg_model.network.blocks import Block
 from uniseg_model.network.uniseg import UniSegNet, pick
 from uniseg_model.progress import Progress, ProgressHook
 from uniseg_model.training.allocator import keep_freed_memory
@@ -177,14 +178,19 @@ class Trainer:
         plan = self._plan
         history = {"step": self._step, "best_validation_dice": self._best, "plan": plan.to_dict()}
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self._net.state_dict().items()}
-        return Checkpoint(plan.network, plan.tasks, weights, About("trained", "trained", "as its maker says", history))
+        about = About("trained here", "trained", "as its maker says", history, mirrored=plan.augmentation == "full")
+        return Checkpoint(plan.network, plan.tasks, weights, about)
 
 
 def fresh_network(plan: Plan) -> UniSegNet:
     """A network to start from, drawn from the plan's seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.seed)
-        return UniSegNet(plan.network)
+        net = UniSegNet(plan.network)
+    last = net.fusion[-1]
+    assert isinstance(last, Block), "the fusion ends in a block"
+    nn.init.constant_(last.norm.weight, plan.prompt_scale)
+    return net
 
 
 class _Step(nn.Module):
