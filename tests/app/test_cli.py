@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import pytest
 from shared_data import shared
 from tiny import ct_volume
 
-from uniseg_app.cli import main
 from uniseg_model.io import read_volume, write_image
 from uniseg_model.tasks import builtin_tasks
 
@@ -23,20 +21,6 @@ def ct(tmp_path: Path, rng: np.random.Generator) -> Path:
     volume = ct_volume(rng)
     write_image(tmp_path / "ct.nii.gz", volume.array[0], volume)
     return tmp_path / "ct.nii.gz"
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    """Run ``uniseg`` in this process: exit code, stdout, stderr."""
-
-    def uniseg(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["uniseg", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        out, err = capsys.readouterr()
-        return int(stop.value.code or 0), out, err
-
-    return uniseg
 
 
 def test_one_task_into_one_file(run: Any, ct: Path, weights: Path, tmp_path: Path) -> None:

@@ -4,29 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
-
-from uniseg_app.cli import main
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    """Run ``uniseg evaluate`` in this process: exit code, stdout, stderr."""
-
-    def evaluate(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["uniseg", "evaluate", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        out, err = capsys.readouterr()
-        return int(stop.value.code or 0), out, err
-
-    return evaluate
 
 
 @pytest.fixture
@@ -50,7 +33,7 @@ def save(path: Path, values: np.ndarray) -> None:
 
 def test_a_table_and_a_page_are_written(run: Any, folders: Path) -> None:
     code, out, _ = run(
-        "pred", "ref", "--task", "spleen", "--csv", "new/scores.csv", "--html", "page.HTML", "--images", "images"
+        "evaluate", "pred", "ref", "--task", "spleen", "--csv", "new/scores.csv", "--html", "page.HTML", "--images", "images"
     )
     assert code == 0
     with Path("new/scores.csv").open(newline="") as file:
@@ -66,7 +49,7 @@ def test_a_table_and_a_page_are_written(run: Any, folders: Path) -> None:
 
 
 def test_json_has_intervals_and_stays_alone_on_stdout(run: Any, folders: Path) -> None:
-    code, out, _ = run("pred", "ref", "--task", "spleen", "--json", "--html", "page.html")
+    code, out, _ = run("evaluate", "pred", "ref", "--task", "spleen", "--json", "--html", "page.html")
     assert code == 0
     low, high = json.loads(out)["summary"]["spleen"]["volume_error_percent"]["interval"]
     assert -30 <= low < -20 < high <= -10
@@ -74,10 +57,10 @@ def test_json_has_intervals_and_stays_alone_on_stdout(run: Any, folders: Path) -
 
 def test_an_existing_file_is_replaced_only_when_asked(run: Any, folders: Path) -> None:
     Path("thesis.csv").write_text("years of work")
-    code, _, err = run("pred", "ref", "--task", "spleen", "--csv", "thesis.csv")
+    code, _, err = run("evaluate", "pred", "ref", "--task", "spleen", "--csv", "thesis.csv")
     assert (code, Path("thesis.csv").read_text()) == (1, "years of work")
     assert "thesis.csv exists. Choose another name, or add --overwrite." in err
-    assert run("pred", "ref", "--task", "spleen", "--csv", "thesis.csv", "--overwrite")[0] == 0
+    assert run("evaluate", "pred", "ref", "--task", "spleen", "--csv", "thesis.csv", "--overwrite")[0] == 0
     assert Path("thesis.csv").read_text().startswith("case,structure,dice")
 
 
@@ -92,7 +75,7 @@ def test_an_existing_file_is_replaced_only_when_asked(run: Any, folders: Path) -
 def test_what_cannot_be_is_refused_before_any_work(run: Any, folders: Path, options: list[str], message: str) -> None:
     Path("folder.html").mkdir()
     before = sorted(folders.rglob("*"))
-    code, out, err = run("pred", "ref", "--task", "spleen", *options)
+    code, out, err = run("evaluate", "pred", "ref", "--task", "spleen", *options)
     assert (code, out) == (1, "")
     assert message in err
     assert "Comparing" not in err
@@ -101,7 +84,7 @@ def test_what_cannot_be_is_refused_before_any_work(run: Any, folders: Path, opti
 
 def test_what_is_missing_is_on_the_page_and_the_exit_code_says_so(run: Any, folders: Path) -> None:
     Path("pred/s3.nii.gz").unlink()
-    code, _, err = run("pred", "ref", "--task", "spleen", "--csv", "scores.csv", "--html", "page.html")
+    code, _, err = run("evaluate", "pred", "ref", "--task", "spleen", "--csv", "scores.csv", "--html", "page.html")
     assert code == 1
     assert "1 of 3 cases could not be compared" in err
     assert "s3: no prediction" in Path("page.html").read_text(encoding="utf-8")
