@@ -1,6 +1,9 @@
-"""Draw the pictures of the README: one slice of a synthetic case of each family, and its known answer beside it.
+"""Draw the pictures of the README.
 
     python assets/make_pictures.py        (needs pillow)
+
+phantoms.png    one slice of a synthetic case of each family, and its known answer beside it
+prompts.png     one synthetic CT under each of its eight prompts: what the embedded weights answer
 """
 
 from __future__ import annotations
@@ -8,9 +11,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from uniseg_model.phantom import make_phantom
+from uniseg_model.predictor import embedded_weights, load_model
 from uniseg_model.tasks import builtin_tasks
 
 HEIGHT = 300
@@ -46,8 +50,43 @@ def panel(key: str, shown: tuple[str, ...], seed: int, axis: int, place: float, 
     return Image.fromarray(both).resize((width, HEIGHT), Image.Resampling.BICUBIC)
 
 
+def prompts_sheet(seed: int) -> Image.Image:
+    """A coronal slice of one phantom, with each answer projected through the body onto it."""
+    phantom = make_phantom("liver", seed)
+    known = builtin_tasks()
+    keys = [key for key, task in known.items() if task.modalities == ("CT",)]
+    answers = load_model(None, device="cpu").open(phantom.volume).segment(keys)
+    grey = slice_of(phantom.volume.array[0], 1, 0.42)
+    rgb = np.repeat(np.clip((grey[..., None] + 160) / 400, 0, 1) * 255, 3, axis=2)
+    panels = [labelled(rgb, "the scan", phantom.volume.spacing_mm)]
+    for answer in answers:
+        painted = 0.75 * rgb
+        for value, label in enumerate(answer.task.labels, start=1):
+            seen = (answer.labels == value).any(axis=1)[::-1, ::-1]
+            color = np.array([int(label.color[i : i + 2], 16) for i in (1, 3, 5)])
+            painted[seen] = 0.25 * rgb[seen] + 0.75 * color
+        panels.append(labelled(painted, answer.task.title, phantom.volume.spacing_mm))
+    wide, high = panels[0].size
+    sheet = Image.new("RGB", (3 * wide + 16, 3 * high + 16))
+    for place, part in enumerate(panels):
+        sheet.paste(part, ((place % 3) * (wide + 8), (place // 3) * (high + 8)))
+    return sheet
+
+
+def labelled(rgb: np.ndarray, title: str, spacing_mm: tuple[float, float, float]) -> Image.Image:
+    """A coronal panel in its true proportions with its name below."""
+    height = 260
+    width = round(rgb.shape[1] * spacing_mm[2] / (rgb.shape[0] * spacing_mm[0]) * height)
+    out = Image.new("RGB", (width, height + 26))
+    out.paste(Image.fromarray(rgb.astype(np.uint8)).resize((width, height), Image.Resampling.BICUBIC))
+    ImageDraw.Draw(out).text((8, height + 4), title, fill="white", font=ImageFont.load_default(16))
+    return out
+
+
 def main() -> None:
-    """Write ``assets/phantoms.png``."""
+    """Write ``assets/phantoms.png`` and, where there are weights, ``assets/prompts.png``."""
+    if embedded_weights().exists():
+        prompts_sheet(7).quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(Path(__file__).parent / "prompts.png", optimize=True)
     panels = [panel(*facts) for facts in PANELS]
     picture = Image.new("RGB", (sum(p.width for p in panels) + 8 * (len(panels) - 1), HEIGHT))
     x = 0

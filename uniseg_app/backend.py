@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from uniseg_model.upstream import ImportSummary
 
 MERGE_RULES = ("keep", "original")
+_DEMO_SEED = 100  # of no phantom that was trained on or tested with
 
 
 @dataclass(frozen=True)
@@ -302,20 +303,33 @@ def import_data(
     return import_upstream(name.strip().lower(), source, root, splits=splits, progress=progress)
 
 
-def run_demo(folder: Path, progress: ProgressHook = ignore_progress) -> Outcome:
-    """Segment a phantom CT with the installed weights or, where there are none, with untrained ones that say so.
+def run_demo(folder: Path, progress: ProgressHook = ignore_progress) -> tuple[Outcome, dict[str, dict[str, float]]]:
+    """Segment a phantom CT under all its prompts with the installed weights or, where there are none, untrained ones.
+
+    Also returns Dice against the phantom's known answers, by task key and structure.
 
     Raises:
         OutputError: the folder cannot be written.
     """
     from uniseg_model.checkpoint import untrained
+    from uniseg_model.evaluation import dice
     from uniseg_model.network.config import NetworkConfig
+    from uniseg_model.phantom import make_phantom
     from uniseg_model.predictor import Options
 
-    [[case]] = make_phantoms(["liver"], folder / "phantom", 1, 7, progress).values()
+    [[case]] = make_phantoms(["liver"], folder / "phantom", 1, _DEMO_SEED, progress).values()
     weights = installed_weights()
     if weights is None:
         weights = folder / "untrained.safetensors"
         untrained(NetworkConfig(window=(32, 96, 96), features=(4, 8, 16, 32, 40, 40))).save(weights)
     image = folder / "phantom" / "imagesTr" / f"{case}_0000.nii.gz"
-    return segment(SegmentRequest((image,), ("liver", "spleen"), folder / "labels", Options(), weights=weights), progress)
+    outcome = segment(SegmentRequest((image,), ("all",), folder / "labels", Options(), weights=weights), progress)
+    truth = make_phantom("liver", _DEMO_SEED).labels
+    scores = {
+        answer.task.key: {
+            label.name: dice(answer.labels == value, truth[answer.task.key] == value)
+            for value, label in enumerate(answer.task.labels, start=1)
+        }
+        for answer in outcome.segmentations if answer.task.key in truth
+    }  # fmt: skip
+    return outcome, scores

@@ -180,14 +180,20 @@ def test_version_and_wrong_usage(run: Any) -> None:
     assert run("nonsense")[0] == 2
 
 
-def test_demo_runs_from_nothing_and_says_that_weights_are_untrained(run: Any, tmp_path: Path) -> None:
-    from uniseg_model.predictor import embedded_weights
-
+def test_demo_shows_what_the_demo_weights_find_and_says_what_they_are(run: Any, tmp_path: Path) -> None:
     code, out, _ = run("demo", "-o", tmp_path / "demo")
     assert code == 0
-    assert (tmp_path / "demo" / "labels" / "liver.nii.gz").exists()
-    if not embedded_weights().exists():
-        assert "UNTRAINED" in out
+    assert len(list((tmp_path / "demo" / "labels").glob("*.nii.gz"))) == 8 + 1  # a task each, and merged
+    assert "demo weights, trained on synthetic phantoms only" in out
+    assert "it says nothing about real patients" in out
+
+
+def test_demo_without_weights_says_that_its_labels_mean_nothing(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("uniseg_model.predictor.embedded_weights", lambda: tmp_path / "none.safetensors")
+    code, out, _ = run("demo", "-o", tmp_path / "demo")
+    assert (code, "UNTRAINED random weights: the labels mean nothing" in out) == (0, True)
 
 
 def test_real_ct_and_dicom_with_the_authors_format(run: Any, tmp_path: Path) -> None:

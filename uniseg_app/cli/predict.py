@@ -76,13 +76,16 @@ def segment(
 
 
 def demo(out: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="Keep the results here.")] = None) -> None:
-    """Segment a synthetic CT from start to end, with untrained weights until trained ones are installed."""
+    """Segment a synthetic CT under all its prompts with the demo weights, and compare with its known answers."""
     from uniseg_app import backend
 
     folder = out or Path(tempfile.mkdtemp(prefix="uniseg-demo-"))
     with progress_shown(quiet=False) as progress:
-        outcome = backend.run_demo(folder, progress)
+        outcome, scores = backend.run_demo(folder, progress)
     _tell(outcome)
+    rows = [[key, name, f"{value:.2f}"] for key, found in scores.items() for name, value in found.items()]
+    say_table(["task", "structure", "Dice"], rows)
+    say("Dice against the known answers of this synthetic scan; it says nothing about real patients.")
 
 
 def _tell(outcome: Outcome) -> None:
