@@ -106,7 +106,7 @@ def write_description(folder: Path, task: Task) -> None:
         "name": task.title,
         "channel_names": {str(number): modality for number, modality in enumerate(task.modalities)},
         "labels": {"background": 0, **{label.name: value for value, label in enumerate(task.labels, start=1)}},
-        "numTraining": len(list((folder / "labelsTr").glob("*.nii.gz"))),
+        "numTraining": len(list((folder / "labelsTr").glob("[!.]*.nii.gz"))),
         "file_ending": ".nii.gz",
     }
     write_json(folder / "dataset.json", facts)

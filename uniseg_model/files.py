@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 from uniseg_model.errors import OutputError
 
+TEMPORARY = ".unfinished."  # in the names of files that are being written; who finds one later may delete it
 WRITE_HINT = "Choose a folder with space and write permission."
 
 
@@ -22,9 +24,11 @@ def whole_file(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: the file cannot be written.
     """
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    temporary = path.with_name(f".{secrets.token_hex(4)}{TEMPORARY}{path.name}")
     try:
         yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())  # or a power cut could leave the new name with nothing in it
         os.replace(temporary, path)
     except OSError as exc:
         raise OutputError(f"{path} cannot be written: {exc}", hint=WRITE_HINT) from exc

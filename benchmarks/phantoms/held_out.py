@@ -51,7 +51,7 @@ def examine(family: str, seed: int) -> dict[str, Any]:
     own = [task for task in tasks.values() if FAMILIES.get(task.key) == family]
     phantom = make_phantom(own[0].key, seed)
     asked = list(tasks.values()) if seed < FOREIGN_CASES else own
-    answers = ask(model, phantom, own[0], asked)
+    answers = ask(model, phantom, own, asked)
     truths = {task.key: phantom.labels[task.key] for task in own}
     return {
         "family": family,
@@ -64,13 +64,18 @@ def examine(family: str, seed: int) -> dict[str, Any]:
     }
 
 
-def ask(model: Predictor, phantom: Phantom, recipe_of: Task, asked: list[Task]) -> dict[str, np.ndarray]:
-    """Labels under each prompt, also those whose modality the image is not of."""
-    prepared = prepare(phantom.volume, Recipe.of(recipe_of))
-    places = tuple(model.checkpoint.place(task) for task in asked)
-    sweep = Sweep(places, tuple(task.n_classes for task in asked))
-    outputs, _ = sweep_windows(model.engine, prepared.array, sweep, ignore_progress)
-    return {task.key: prepared.restore(output).labels for task, output in zip(asked, outputs, strict=True)}
+def ask(model: Predictor, phantom: Phantom, own: list[Task], asked: list[Task]) -> dict[str, np.ndarray]:
+    """Labels under each prompt. Tasks of other images are asked on the grid of the family's first task."""
+    answers: dict[str, np.ndarray] = {}
+    recipes = {task.key: Recipe.of(task if task in own else own[0]) for task in asked}
+    for recipe in dict.fromkeys(recipes.values()):
+        group = [task for task in asked if recipes[task.key] == recipe]
+        prepared = prepare(phantom.volume, recipe)
+        places = tuple(model.checkpoint.place(task) for task in group)
+        sweep = Sweep(places, tuple(task.n_classes for task in group))
+        outputs, _ = sweep_windows(model.engine, prepared.array, sweep, ignore_progress)
+        answers |= {task.key: prepared.restore(output).labels for task, output in zip(group, outputs, strict=True)}
+    return answers
 
 
 def by_structure(task: Task, answer: np.ndarray, truth: np.ndarray) -> dict[str, float]:

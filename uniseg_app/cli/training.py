@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import signal
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,12 +35,14 @@ def train(
 
     chosen = backend.make_plan(tasks.split(","), plan, task_file, iterations=iterations, seed=seed)
     request = TrainingRequest(data, out, chosen, start, device.lower(), workers, cache, resume, tensorboard)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever stops it finds the last step saved
-    if not as_json:
+    is_first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
+    if is_first and not as_json:
         say(f"{len(chosen.tasks)} tasks, {chosen.iterations} steps of {chosen.batch} windows; about "
             f"{training_memory_gb(chosen):.1f} GB in float32, {training_memory_gb(chosen, half_precision=True):.1f} GB on a GPU")  # fmt: skip
-    with progress_shown(quiet=as_json) as progress:
+    with progress_shown(quiet=as_json or not is_first) as progress:
         facts = backend.train(request, progress, [] if as_json else [_tell])
+    if not is_first:
+        return
     if as_json:
         say_json(facts)
     else:
@@ -51,5 +53,6 @@ def train(
 def _tell(line: dict[str, Any]) -> None:
     """One validation on a line."""
     if "mean_dice" in line:
-        tasks = ", ".join(f"{key} {sum(dice.values()) / len(dice):.2f}" for key, dice in line["dice"].items())
+        found = {key: [value for value in dice.values() if value is not None] for key, dice in line["dice"].items()}
+        tasks = ", ".join(f"{key} {sum(dice) / len(dice):.2f}" for key, dice in found.items() if dice)
         say(f"step {line['step']}: validation Dice {line['mean_dice']:.3f} ({tasks})")

@@ -11,9 +11,15 @@
     run         the run folder: checkpoints that survive a crash, and the curve
     validation  Dice of windows that are never learned from
     trainer     the loop
+    interrupts  heard between two steps
     allocator   memory kept between steps
     start       from files and options to a running trainer
     processes   several GPUs or machines
+
+What differs from the original's training: augmentation in three points (see ``augment``); the rate falls with every step
+and not every 550; windows around a structure stay inside the image on both sides; validation looks at the same windows
+each time; BraTS is normalised over the whole volume, as the original's own prediction does; there is no rescue rule that
+draws new weights when nothing was learned by the hundredth epoch.
 
 Letters: B batch, C channels, K classes, Z, Y, X a window.
 """

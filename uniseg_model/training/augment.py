@@ -1,8 +1,8 @@
 """Windows made different, as nnU-Net v1's "more DA" does, in its order and with its chances.
 
-One generator decides everything, so a seed and a step say what a window will look like; MONAI does the pixels. Two
-things differ from the original, both for speed: images are turned with linear interpolation instead of cubic, and low
-resolution is blown up again linearly. ``light`` leaves out turning, scaling, blur, low resolution and mirroring.
+One generator decides everything, so a seed and a step say what a window will look like; MONAI does the pixels. Three
+things differ from the original, for speed: images are turned with linear interpolation instead of cubic, labels with the
+nearest voxel instead of linear, and low resolution is blown up again linearly instead of cubic. ``light`` leaves out turning, scaling, blur, low resolution and mirroring.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def change_intensities(image: Tensor, rng: np.random.Generator, *, slow_ones: bo
     if slow_ones and rng.random() < 0.2:
         image = _some_channels(image, rng, lambda x: GaussianSmooth(float(rng.uniform(0.5, 1)))(x[None])[0])
     if rng.random() < 0.15:
-        image = image * float(rng.uniform(0.75, 1.25))
+        image = _each(image, lambda x: x * float(rng.uniform(0.75, 1.25)))
     if rng.random() < 0.15:
         image = _each(image, lambda x: _contrast(x, _two_sided(rng, 0.75, 1.25)))
     if slow_ones and rng.random() < 0.25:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from uniseg_model.errors import FileFormatError, GeometryError, OutputError, UniSegError
-from uniseg_model.files import WRITE_HINT, file_sha256, whole_file
+from uniseg_model.files import TEMPORARY, WRITE_HINT, file_sha256, whole_file
 from uniseg_model.io import read_labels, read_volume
 from uniseg_model.preprocess import Prepared, Recipe, prepare
 from uniseg_model.progress import Progress, ProgressHook
@@ -25,21 +27,42 @@ from uniseg_model.training.cases import Case
 from uniseg_model.volume import Volume
 
 _PLACES = 5000  # voxels remembered of each structure, from which windows are centred
+_STALE_S = 3600
 _FORMAT = 1  # of the arrays; part of their names
+
+
+class StoredArray:
+    """A ``.npy`` file that is opened for each look: thousands of cases keep no file open, and travel as a path."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        opened = self._open()
+        self.shape, self.dtype, self.ndim = opened.shape, opened.dtype, opened.ndim
+
+    def __getitem__(self, place: Any) -> np.ndarray:
+        return np.asarray(self._open()[place])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self._open(), dtype=dtype)
+
+    def _open(self) -> np.ndarray:
+        return np.asarray(np.load(self.path, mmap_mode="r"))
 
 
 @dataclass(frozen=True, eq=False)
 class PreparedCase:
     """One case in the cache.
 
-    image: (C, Z, Y, X) float32, memory-mapped. labels: (Z, Y, X) uint8, memory-mapped.
+    image: (C, Z, Y, X) float32. labels: (Z, Y, X) uint8.
     places: for each label value that occurs, some of its voxels, (n, 3) int16 along Z, Y, X.
+    key: what it was made of, as a hash.
     """
 
     name: str
-    image: np.ndarray
-    labels: np.ndarray
+    image: StoredArray | np.ndarray
+    labels: StoredArray | np.ndarray
     places: Mapping[int, np.ndarray]
+    key: str = ""
 
 
 class Cache:
@@ -52,6 +75,9 @@ class Cache:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
             raise OutputError(f"{folder} cannot be made: {exc}", hint=WRITE_HINT) from exc
+        for leftover in folder.glob(f".*{TEMPORARY}*.npy"):
+            if time.time() - leftover.stat().st_mtime > _STALE_S:  # nobody is still writing it
+                leftover.unlink(missing_ok=True)
 
     def prepare_all(self, tasks: Mapping[Task, Sequence[Case]], progress: ProgressHook) -> dict[str, list[PreparedCase]]:
         """All cases by task key, prepared where they are not yet.
@@ -109,7 +135,9 @@ class _Files:
         try:
             places = np.load(self.places)  # (n, 4): the label's value, then Z, Y, X
             by_value = {int(value): places[places[:, 0] == value, 1:] for value in np.unique(places[:, 0])}
-            return PreparedCase(name, np.load(self.image, mmap_mode="r"), np.load(self.labels, mmap_mode="r"), by_value)
+            return PreparedCase(name, StoredArray(self.image), StoredArray(self.labels), by_value, self.labels.stem)
+        except PermissionError as exc:
+            raise FileFormatError(f"the cache cannot be read: {exc}") from exc
         except (OSError, ValueError, EOFError) as exc:
             raise FileFormatError(f"the cache is damaged: {exc}", hint=f"Delete {self.labels.parent} and start again.") from exc
 
@@ -143,8 +171,10 @@ def _checked_labels(case: Case, task: Task, volume: Volume) -> np.ndarray:
     if labels.shape != volume.shape or not np.allclose(affine, volume.affine, atol=1e-3):
         raise GeometryError(f"the labels {labels.shape} do not lie on the image's grid {volume.shape}",
                             hint="Resample the labels onto the image, with the nearest neighbour.")  # fmt: skip
-    if (largest := int(labels.max())) >= task.n_classes:
-        raise FileFormatError(f"the labels hold the value {largest}, {task.title!r} has the values 0 to {task.n_classes - 1}")
+    if strange := [int(value) for value in (labels.min(), labels.max()) if not 0 <= value < task.n_classes]:
+        raise FileFormatError(
+            f"the labels hold the value {strange[0]}, {task.title!r} has the values 0 to {task.n_classes - 1}"
+        )
     return labels.astype(np.uint8)
 
 

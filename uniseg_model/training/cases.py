@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from uniseg_model.errors import FileFormatError, ModalityError
+from uniseg_model.errors import FileFormatError, ModalityError, OutputError
 from uniseg_model.files import write_json
 from uniseg_model.tasks import Task
 
@@ -26,10 +27,11 @@ class Case:
 
 @dataclass(frozen=True)
 class Split:
-    """The cases to learn from, and those never learned from."""
+    """The cases to learn from, those never learned from, and those that a stored split does not name."""
 
     train: tuple[Case, ...]
     validation: tuple[Case, ...]
+    unused: tuple[Case, ...] = ()
 
 
 def find_cases(folder: Path, task: Task) -> list[Case]:
@@ -39,7 +41,7 @@ def find_cases(folder: Path, task: Task) -> list[Case]:
         FileFormatError: there is no such folder, or no case in it.
         ModalityError: a case has another number of channel files than the task has channels.
     """
-    answers = sorted((folder / "labelsTr").glob("*.nii.gz"))
+    answers = sorted((folder / "labelsTr").glob("[!.]*.nii.gz"))
     if not answers:
         raise FileFormatError(f"{folder} holds no case for {task.title!r}: there is no labelsTr/CASE.nii.gz",
                               hint="One data set is a folder with imagesTr and labelsTr.")  # fmt: skip
@@ -59,14 +61,16 @@ def _case(images: Path, answer: Path, task: Task) -> Case:
 
 
 def split_cases(folder: Path, cases: Sequence[Case], most: int) -> Split:
-    """The split that lies with the data or, where there is none, a new one, which is then stored there.
+    """The split that lies with the data (its first fold) or, where there is none, a new one, which is then stored there.
+
+    A folder that cannot be written gets the same new one each time, as it follows from the names alone.
 
     most: cases for validation, at most; a fifth where there are few, at least one. They are chosen by a hash of their
         names, so that a scan shared by several tasks is on the same side in all of them.
 
     Raises:
-        FileFormatError: the stored split is damaged, or leaves a side empty; or there is one case only.
-        OutputError: the split cannot be stored.
+        FileFormatError: the stored split is damaged, names a case that is not there, or leaves a side empty; or there is
+            one case only.
     """
     path = folder / _SPLITS
     if path.exists():
@@ -77,7 +81,8 @@ def split_cases(folder: Path, cases: Sequence[Case], most: int) -> Split:
     n = min(most, max(1, len(cases) // 5))
     chosen = {case.name for case in ranked[:n]}
     split = _part(cases, chosen)
-    write_json(path, [{"train": [c.name for c in split.train], "val": [c.name for c in split.validation]}])
+    with suppress(OutputError):
+        write_json(path, [{"train": [c.name for c in split.train], "val": [c.name for c in split.validation]}])
     return split
 
 
@@ -94,7 +99,12 @@ def _stored(path: Path, cases: Sequence[Case]) -> Split:
         raise FileFormatError(f"{path} is not a split: {exc}", hint='It is a list of objects with "train" and "val".') from exc
     if both := sorted(train & validation):
         raise FileFormatError(f"{path} has {both[0]!r} on both sides: nothing learned from may be used to judge")
-    split = Split(tuple(c for c in cases if c.name in train), tuple(c for c in cases if c.name in validation))
+    names = {case.name for case in cases}
+    if missing := sorted((train | validation) - names):
+        raise FileFormatError(f"{path} names {missing[0]!r}, which is not in labelsTr",
+                              hint="Mend the split, or delete it for a new one.")  # fmt: skip
+    parts = (train, validation, names - train - validation)
+    split = Split(*(tuple(case for case in cases if case.name in part) for part in parts))
     if not (split.train and split.validation):
         raise FileFormatError(f"{path} leaves {len(split.train)} cases to train and {len(split.validation)} to validate")
     return split

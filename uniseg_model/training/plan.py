@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -13,6 +14,7 @@ from uniseg_model.network.config import NetworkConfig
 from uniseg_model.tasks import Task, TaskRegistry
 
 OPTIMISERS = ("sgd", "adamw")
+_IN_WORDS = {"int": "whole number", "float": "finite number", "str": "text"}
 AUGMENTATIONS = ("full", "light", "none")
 
 
@@ -27,8 +29,9 @@ class Plan:
     epoch: steps between two validations; in each the tasks get their share of steps exactly.
     optimiser: ``sgd`` (Nesterov, momentum 0.99) or ``adamw``. rate: the first learning rate; it falls to 0 as
         ``(1 - step / iterations) ** 0.9``, after rising over ``warm_up`` steps. clip: largest norm of the gradient.
-    foreground: share of the windows that must hold a structure of the task.
-    negatives: share of the steps that show a task the image of another modality, where nothing is to be found.
+    foreground: share of the windows that must hold a structure of the task, in whole windows as the original rounds: of two
+        windows a third is one, of one it is none.
+    negatives: share of the steps that show a task an image with none of its modalities, where nothing is to be found.
     task_weights: how much more often than the others a task is trained; 1 where it is not named.
     augmentation: ``full`` as in nnU-Net v1, ``light`` without what is slow on a CPU, or ``none``.
     validation_cases: of each task, at most; a fifth of the cases when there are few.
@@ -87,6 +90,18 @@ class Plan:
             raise OptionError(f"the augmentation must be one of {', '.join(AUGMENTATIONS)}, not {self.augmentation!r}")
         if not all(0 < weight <= 100 for weight in self.task_weights.values()):
             raise OptionError(f"weights of tasks are above 0 and at most 100, they are {dict(self.task_weights)}")
+        self._check_shares()
+
+    def _check_shares(self) -> None:
+        weights = {key: self.task_weights.get(key, 1.0) for key in self.tasks}
+        rarest = min(weights, key=lambda key: weights[key])
+        if self.epoch * weights[rarest] / sum(weights.values()) < 1:
+            raise OptionError(f"an epoch of {self.epoch} steps has none for {rarest!r} among {len(weights)} tasks",
+                              hint="Choose a longer epoch, or weights that differ less.")  # fmt: skip
+        modalities = [set(task.modalities) for task in self.tasks.values()]
+        if self.negatives and not any(a.isdisjoint(b) for a in modalities for b in modalities):
+            raise OptionError(f"negatives of {self.negatives} need tasks without a common modality, here all share one",
+                              hint="Leave negatives out.")  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; :meth:`from_dict` reads them back."""
@@ -118,17 +133,32 @@ def read_plan(path: Path, tasks: TaskRegistry) -> Plan:
         facts = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as exc:
         raise OptionError(f"the plan {path} cannot be read: {exc}") from exc
-    changed = {key: Task.from_dict({**tasks[key].to_dict(), **more}) for key, more in facts.pop("tasks", {}).items()}
+    tables = {name: facts.pop(name, {}) for name in ("tasks", "network")}
+    for name, table in [*tables.items(), *tables["tasks"].items()] if isinstance(tables["tasks"], dict) else tables.items():
+        if not isinstance(table, dict):
+            raise OptionError(f"{name!r} in the plan {path} must be a table, it is {table!r}")
+    changed = {key: Task.from_dict({**tasks[key].to_dict(), **more}) for key, more in tables["tasks"].items()}
     registry = TaskRegistry(changed.get(task.key, task) for task in tasks.values())
-    network = {**NetworkConfig().to_dict(), **facts.pop("network", {})}
+    network = {**NetworkConfig().to_dict(), **tables["network"]}
     return _plan({**facts, "tasks": registry, "network": NetworkConfig.from_dict(network)})
 
 
 def _plan(facts: Mapping[str, Any]) -> Plan:
-    known = {f.name for f in fields(Plan)}
-    if unknown := sorted(set(facts) - known):
+    known = {f.name: f for f in fields(Plan)}
+    if unknown := sorted(set(facts) - set(known)):
         raise OptionError(f"a plan has no field {unknown[0]!r}; its fields are {', '.join(sorted(known))}")
-    try:
-        return Plan(**facts)
-    except TypeError as exc:
-        raise OptionError(f"the plan is described wrongly: {exc}") from exc
+    for name, value in facts.items():
+        _check_type(name, value, known[name].type)
+    return Plan(**facts)
+
+
+def _check_type(name: str, value: Any, kind: Any) -> None:
+    """A float may be written as a whole number; nothing else is taken for something else."""
+    wanted: dict[Any, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,)}
+    is_right = isinstance(value, wanted.get(kind, (object,))) and not (isinstance(value, bool) and kind in wanted)
+    if not is_right or (isinstance(value, float) and not math.isfinite(value)):
+        raise OptionError(f"{name} in a plan is a {_IN_WORDS.get(kind, kind)}, not {value!r}")
+    if name == "task_weights" and not (
+        isinstance(value, dict) and all(isinstance(v, int | float) and math.isfinite(v) for v in value.values())
+    ):
+        raise OptionError(f"task_weights is a table of numbers, not {value!r}")

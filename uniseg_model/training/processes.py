@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -21,6 +22,10 @@ class Processes:
     rank: int = 0
     world: int = 1
     local: int = 0
+
+    def device(self, wanted: torch.device) -> torch.device:
+        """The GPU of this process, where GPUs are wanted."""
+        return torch.device("cuda", self.local) if self.world > 1 and wanted.type == "cuda" else wanted
 
     @property
     def is_first(self) -> bool:
@@ -57,7 +62,8 @@ def joined(device_type: str) -> Iterator[Processes]:
     if "RANK" not in os.environ:
         yield Processes()
         return
-    dist.init_process_group("nccl" if device_type == "cuda" else "gloo")
+    # The others wait while the first prepares all cases, or validates: the usual ten minutes are too short.
+    dist.init_process_group("nccl" if device_type == "cuda" else "gloo", timeout=timedelta(days=1))
     try:
         local = int(os.environ["LOCAL_RANK"])
         if device_type == "cuda":

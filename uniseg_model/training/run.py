@@ -1,6 +1,7 @@
 """The run folder: all that a training leaves, in a form that survives a crash at any moment.
 
 plan.json           what is trained and how
+cases.json          on which cases, by task: name to a hash of what was made of it
 curve.jsonl         one line per report: step, loss, rate; one per validation: Dice per task and structure
 last.pt             all that is needed to go on: weights, optimiser, step
 step_*.pt           the same, kept, where the plan asks for it
@@ -11,18 +12,22 @@ final.safetensors   those of the last step
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
 from uniseg_model.errors import FileFormatError, OptionError, OutputError
-from uniseg_model.files import WRITE_HINT, whole_file, write_json
+from uniseg_model.files import TEMPORARY, WRITE_HINT, whole_file, write_json
 from uniseg_model.training.plan import Plan
 
 State = dict[str, Any]
 Listener = Callable[[dict[str, Any]], None]
+_PARTS = ("step", "best", "weights", "optimiser", "scaler", "tally")  # of a state
+_OWN = {"cache", "tensorboard", ".lock"}  # what may lie in the folder of a run that has not begun
 
 
 class RunFolder:
@@ -32,30 +37,56 @@ class RunFolder:
     """
 
     def __init__(self, folder: Path, listeners: Sequence[Listener] = ()) -> None:
-        self.folder, self._listeners = folder, listeners
+        self.folder, self._listeners = folder, list(listeners)
         self.best, self.final = folder / "best.safetensors", folder / "final.safetensors"
-        self._last, self._curve, self._plan = folder / "last.pt", folder / "curve.jsonl", folder / "plan.json"
+        self._last, self._curve = folder / "last.pt", folder / "curve.jsonl"
+        self._plan, self._cases = folder / "plan.json", folder / "cases.json"
 
-    def begin(self, plan: Plan, *, resume: bool) -> State | None:
-        """Make the folder ready; what was saved last when a run goes on, None when it starts.
+    def tell(self, listener: Listener) -> None:
+        """One listener more."""
+        self._listeners.append(listener)
+
+    @contextmanager
+    def claimed(self, plan: Plan, *, resume: bool) -> Iterator[None]:
+        """The folder is this process's in the block, which is found out before any work.
 
         Raises:
-            OptionError: there is a run already and ``resume`` is not asked for, or its plan is another.
-            OutputError: the folder cannot be written. FileFormatError: the checkpoint is damaged.
+            OptionError: there is a run already and ``resume`` is not asked for, or its plan is another; the folder holds
+                something else; or another process trains in it.
+            OutputError: the folder cannot be written. FileFormatError: its plan is damaged.
         """
         if self._plan.exists() and not resume:
             raise OptionError(f"{self.folder} holds a run already", hint="Go on with --resume, or choose another folder.")
         if self._plan.exists():
             self._check_plan(plan)
-        else:
-            try:
-                self.folder.mkdir(parents=True, exist_ok=True)
-            except OSError as exc:
-                raise OutputError(f"{self.folder} cannot be made: {exc}", hint=WRITE_HINT) from exc
-            write_json(self._plan, plan.to_dict())
-        for leftover in self.folder.glob(".*.*"):  # of a process that was killed while it wrote
+        elif self.folder.exists() and (others := sorted({p.name for p in self.folder.iterdir()} - _OWN)):
+            raise OptionError(f"{self.folder} holds {others[0]!r}, which is of no run", hint="Choose an empty or new folder.")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = (self.folder / ".lock").open("w")
+        except OSError as exc:
+            raise OutputError(f"{self.folder} cannot be written: {exc}", hint=WRITE_HINT) from exc
+        with lock:
+            if not _locked(lock):
+                raise OptionError(f"another process trains in {self.folder}", hint="Wait for it, or choose another folder.")
+            yield
+
+    def begin(self, plan: Plan, cases: Mapping[str, Any]) -> State | None:
+        """What was saved last, when the run goes on; None when it starts. ``cases`` are told apart by their hashes.
+
+        Raises:
+            OptionError: the run was started with other cases. FileFormatError: its checkpoint is damaged.
+        """
+        if not self._plan.exists():
+            write_json(self._cases, cases)
+            write_json(self._plan, plan.to_dict())  # last: who finds a plan finds a run
+            return None
+        if (changed := _difference(json.loads(self._cases.read_text(encoding="utf-8")), cases)) is not None:
+            raise OptionError(f"the run in {self.folder} was started with other cases: {changed}",
+                              hint="Bring them back, or choose another folder.")  # fmt: skip
+        for leftover in self.folder.glob(f".*{TEMPORARY}*"):  # of a process that was killed while it wrote
             leftover.unlink()
-        state = self._load()
+        state = self.state()
         self._forget_after(state["step"] if state else 0)
         return state
 
@@ -67,7 +98,7 @@ class RunFolder:
         """
         try:
             return Plan.from_dict(json.loads(self._plan.read_text(encoding="utf-8")))
-        except (OSError, ValueError, KeyError) as exc:
+        except (OSError, ValueError, KeyError, TypeError) as exc:
             raise FileFormatError(f"{self._plan} is damaged: {exc}", hint="Choose another folder.") from exc
 
     def _check_plan(self, plan: Plan) -> None:
@@ -75,17 +106,21 @@ class RunFolder:
         if changed := [name for name in wanted if stored[name] != wanted[name]]:
             name = changed[0]
             raise OptionError(f"the run in {self.folder} was planned with another {name}: {stored[name]}, not {wanted[name]}",
-                              hint="Resume with the plan it was started with, or choose another folder.")  # fmt: skip
+                              hint="Resume with its own plan, or start a new run --from its weights.")  # fmt: skip
 
-    def _load(self) -> State | None:
+    def state(self) -> State | None:
+        """What was saved last; None when nothing was.
+
+        Raises:
+            FileFormatError: it is damaged.
+        """
         if not self._last.exists():
             return None
         try:
             state: State = torch.load(self._last, map_location="cpu", weights_only=True)
-            state["step"], state["weights"], state["optimiser"]
+            return {name: state[name] for name in _PARTS}
         except Exception as exc:  # torch raises whatever it stumbles over
             raise FileFormatError(f"{self._last} is damaged: {exc}", hint="Copy a step_*.pt over it, or start again.") from exc
-        return state
 
     def save(self, state: State, *, keep: bool = False) -> None:
         """Store the state as the last one; ``keep`` stores it under its step's name, too.
@@ -101,18 +136,19 @@ class RunFolder:
                     raise OutputError(f"{path} cannot be written: {exc}", hint=WRITE_HINT) from exc
 
     def report(self, facts: dict[str, Any]) -> None:
-        """Append one line to the curve.
+        """Append one line to the curve; what is not a number becomes null.
 
         Raises:
             OutputError: it cannot be written.
         """
+        line = _finite(facts)
         try:
             with self._curve.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(facts) + "\n")
+                file.write(json.dumps(line) + "\n")
         except OSError as exc:
             raise OutputError(f"{self._curve} cannot be written: {exc}", hint=WRITE_HINT) from exc
         for listener in self._listeners:
-            listener(facts)
+            listener(line)
 
     def curve(self) -> list[dict[str, Any]]:
         """The lines of the curve so far; a last one that a crash has cut is left out."""
@@ -135,3 +171,34 @@ def read_curve(path: Path) -> list[dict[str, Any]]:
         except ValueError:
             continue
     return lines
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _difference(stored: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+    """The first case that is not as it was, in words."""
+    for task in sorted({*stored, *now}):
+        for side in ("train", "validation"):
+            was, is_now = stored.get(task, {}).get(side, {}), now.get(task, {}).get(side, {})
+            for name in sorted({*was, *is_now}):
+                if was.get(name) != is_now.get(name):
+                    change = "is new" if name not in was else "is gone" if name not in is_now else "was changed"
+                    return f"{name!r} of {task} {change} in {side}"
+    return None
+
+
+def _locked(file: IO[str]) -> bool:
+    """Whether the file is ours now, until it is closed; always, on systems without such locks."""
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

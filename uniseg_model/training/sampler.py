@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from uniseg_model.tasks import Task
-from uniseg_model.training.cache import PreparedCase
+from uniseg_model.training.cache import PreparedCase, StoredArray
 from uniseg_model.training.plan import Plan
 from uniseg_model.volume import Shape
 
@@ -24,7 +24,7 @@ _ORDER, _WINDOWS = 0, 1  # streams of random numbers
 class Draw:
     """One window: where it stands in which case. ``start`` may be negative: what lies outside is padded.
 
-    is_negative: the case is another modality's, and nothing in it belongs to the task.
+    is_negative: the case is another modality's, and the task's answer to it is nothing.
     """
 
     case: PreparedCase
@@ -54,7 +54,7 @@ class Sampler:
         order = task_order(tuple(plan.task_weights.get(key, 1.0) for key in keys), plan.epoch, plan.seed, epoch)
         task = plan.tasks[keys[order[place]]]
         rng = np.random.default_rng([plan.seed, _WINDOWS, step])
-        if rng.random() < plan.negatives and (others := self._foreign_to(task)):
+        if rng.random() < plan.negatives and (others := foreign_to(task, plan)):
             cases = self._cases[others[int(rng.integers(len(others)))]]
             return task, [self.random_window(cases, rng, is_negative=True) for _ in range(plan.batch)]
         n_random = round(plan.batch * (1 - plan.foreground))
@@ -83,9 +83,10 @@ class Sampler:
         limits = [_limits(n, w) for n, w in zip(case.labels.shape, self._plan.network.window, strict=True)]
         return tuple(int(rng.integers(low, high + 1)) for low, high in limits)  # type: ignore[return-value]
 
-    def _foreign_to(self, task: Task) -> list[str]:
-        """The tasks on images of other channels; images of the same kind may well hold the task's structures."""
-        return [key for key, other in self._plan.tasks.items() if other.modalities != task.modalities]
+
+def foreign_to(task: Task, plan: Plan) -> list[str]:
+    """Keys of the tasks whose images have no modality in common with the task's."""
+    return [key for key, other in plan.tasks.items() if not set(other.modalities) & set(task.modalities)]
 
 
 def _limits(size: int, side: int) -> tuple[int, int]:
@@ -106,7 +107,7 @@ def task_order(weights: tuple[float, ...], steps: int, seed: int, epoch: int) ->
     Each task has a budget in proportion to its weight; each step draws evenly among the tasks that have some left.
     """
     rng = np.random.default_rng([seed, _ORDER, epoch])
-    left = _budgets(np.array(weights), steps)
+    left = _budgets(np.array(weights), steps, rng)
     order = []
     for _ in range(steps):
         chosen = int(rng.choice(np.flatnonzero(left)))
@@ -115,15 +116,17 @@ def task_order(weights: tuple[float, ...], steps: int, seed: int, epoch: int) ->
     return tuple(order)
 
 
-def _budgets(weights: np.ndarray, steps: int) -> np.ndarray:
-    """Whole numbers in proportion to the weights whose sum is ``steps``: the largest remainders are rounded up."""
+def _budgets(weights: np.ndarray, steps: int, rng: np.random.Generator) -> np.ndarray:
+    """Whole numbers in proportion to the weights whose sum is ``steps``; what rounding leaves is drawn."""
     exact = weights / weights.sum() * steps
-    budgets: np.ndarray = np.floor(exact).astype(int)
-    budgets[np.argsort(budgets - exact, kind="stable")[: steps - budgets.sum()]] += 1
+    budgets: np.ndarray = np.floor(exact + 1e-9).astype(int)
+    left = steps - int(budgets.sum())
+    if left:
+        budgets[rng.choice(len(weights), left, replace=False)] += 1
     return budgets
 
 
-def cut_window(array: np.ndarray, start: Shape, window: Shape) -> np.ndarray:
+def cut_window(array: StoredArray | np.ndarray, start: Shape, window: Shape) -> np.ndarray:
     """A copy of (..., Z, Y, X) of the window's size; what lies outside the array is 0."""
     ends = [min(s + w, n) for s, w, n in zip(start, window, array.shape[-3:], strict=True)]
     inner = tuple(slice(max(0, s), e) for s, e in zip(start, ends, strict=True))

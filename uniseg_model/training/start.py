@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from uniseg_model.checkpoint import load_checkpoint
 from uniseg_model.engines.torch_engine import find_device
-from uniseg_model.errors import WeightsError
+from uniseg_model.errors import OutOfMemoryError, TrainingError, UniSegError, WeightsError
 from uniseg_model.network.uniseg import UniSegNet
 from uniseg_model.progress import ProgressHook, ignore_progress
+from uniseg_model.sliding import is_out_of_memory
 from uniseg_model.training.cache import Cache, PreparedCase
 from uniseg_model.training.cases import Split, find_cases, split_cases
 from uniseg_model.training.plan import Plan
@@ -51,26 +54,52 @@ def run_training(
         UniSegError: of the kind that fits what is wrong; bad cases are told before the first step.
     """
     device = find_device(request.device)
-    net = _start_network(request)
-    with joined(device.type) as processes:
-        if request.tensorboard and processes.is_first:
-            listeners = [*listeners, TensorBoard(request.out)]
+    net, origin = _start_network(request)
+    with joined(device.type) as processes, _troubles_named(), ExitStack() as held:
+        processes.check_share(request.plan.batch)
         run = RunFolder(request.out, listeners)
-        splits = find_splits(request.data, request.plan)
         if processes.is_first:
+            splits = find_splits(request.data, request.plan)
+            held.enter_context(run.claimed(request.plan, resume=request.resume))
+            if request.tensorboard:
+                run.tell(TensorBoard(request.out))
             prepared = _prepare(request, splits, progress)
-            state = run.begin(request.plan, resume=request.resume)
+            state = run.begin(request.plan, _facts(*prepared))
             processes.wait()
         else:
             processes.wait()  # until the first has prepared the cases and the folder
-            prepared = _prepare(request, splits, progress)
-            state = run.begin(request.plan, resume=True)
-        trainer = Trainer(request.plan, run, net, device, workers=request.workers, processes=processes)
+            prepared = _prepare(request, find_splits(request.data, request.plan), progress)
+            state = run.state()
+        device = processes.device(device)
+        trainer = Trainer(request.plan, run, net, device, workers=request.workers, processes=processes, origin=origin)
         if state:
             trainer.resume(state)
         trainer.train(*prepared, progress)
         processes.wait()
     return run
+
+
+@contextmanager
+def _troubles_named() -> Iterator[None]:
+    """What torch tells in its own words, in ours."""
+    try:
+        yield
+    except UniSegError:
+        raise
+    except Exception as exc:
+        if is_out_of_memory(exc):
+            raise OutOfMemoryError(f"memory ran out in training: {str(exc).splitlines()[0]}",
+                                   hint="Choose a smaller batch, window or fewer workers, or close other programs.") from exc  # fmt: skip
+        if "DataLoader worker" in str(exc):
+            raise TrainingError(f"a process that cuts windows ended: {exc}",
+                                hint="Mostly memory has run out: choose fewer --workers, and go on with --resume.") from exc  # fmt: skip
+        raise
+
+
+def _facts(learn: Parts, validate: Parts) -> dict[str, dict[str, dict[str, str]]]:
+    """Which cases are on which side, by task, each with its hash."""
+    sides = {"train": learn, "validation": validate}
+    return {key: {side: {case.name: case.key for case in parts[key]} for side, parts in sides.items()} for key in learn}
 
 
 def find_splits(data: Path, plan: Plan) -> dict[str, Split]:
@@ -88,16 +117,22 @@ def _prepare(request: TrainingRequest, splits: Mapping[str, Split], progress: Pr
     return learn, cache.prepare_all({tasks[key]: split.validation for key, split in splits.items()}, progress)
 
 
-def _start_network(request: TrainingRequest) -> UniSegNet:
+def _start_network(request: TrainingRequest) -> tuple[UniSegNet, dict[str, Any]]:
+    """The network to start with, and what there is to tell about where it comes from."""
     net, plan = fresh_network(request.plan), request.plan
     if request.weights is None:
-        return net
+        return net, {}
     checkpoint = load_checkpoint(request.weights)
     if checkpoint.config != plan.network:
         raise WeightsError(f"{request.weights.name} holds another network than the plan asks for",
                            hint="Take the network of the weights into the plan.")  # fmt: skip
-    if list(checkpoint.tasks) != list(plan.tasks):
-        raise WeightsError(f"{request.weights.name} knows {', '.join(checkpoint.tasks)}, the plan trains {', '.join(plan.tasks)}",
+    known = {key: (task.modalities, [label.name for label in task.labels]) for key, task in checkpoint.tasks.items()}
+    for key, task in plan.tasks.items():
+        if known.get(key) != (task.modalities, [label.name for label in task.labels]):
+            raise WeightsError(f"{request.weights.name} does not know {key!r} with these channels and structures")
+    if list(known) != list(plan.tasks):
+        raise WeightsError(f"{request.weights.name} knows {', '.join(known)}, the plan trains {', '.join(plan.tasks)}",
                            hint="Train the same tasks in the same order.")  # fmt: skip
     net.load_state_dict({name: tensor.float() for name, tensor in checkpoint.weights.items()})
-    return net
+    about = checkpoint.about
+    return net, {"started_from": {"name": about.name, "sha256": checkpoint.sha256, "licence": about.licence}}

@@ -22,6 +22,7 @@ from uniseg_model.progress import Progress, ProgressHook
 from uniseg_model.training.allocator import keep_freed_memory
 from uniseg_model.training.batches import Batch, Batches
 from uniseg_model.training.cache import PreparedCase
+from uniseg_model.training.interrupts import deferred_interrupts
 from uniseg_model.training.losses import TaskLoss
 from uniseg_model.training.optimisers import make_optimiser, rate_at
 from uniseg_model.training.plan import Plan
@@ -30,32 +31,35 @@ from uniseg_model.training.run import RunFolder, State
 from uniseg_model.training.validation import Validator, mean_score
 
 _REPORT_EVERY = 50  # steps
+_OVERFLOWS = 20  # in a row, in half precision, before it is given up
 Cases = Mapping[str, Sequence[PreparedCase]]
 
 
 @dataclass
 class _Tally:
-    """Losses by task since the last report."""
+    """Losses by task since the last report, and the seconds of their steps."""
 
-    since: float = field(default_factory=time.monotonic)
     losses: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    seconds: float = 0.0
 
     def facts(self, step: int, rate: float) -> dict[str, Any]:
-        seconds = (time.monotonic() - self.since) / max(1, sum(map(len, self.losses.values())))
+        n_steps = sum(map(len, self.losses.values()))
         means = {key: sum(values) / len(values) for key, values in sorted(self.losses.items())}
-        return {"step": step, "rate": rate, "seconds_a_step": round(seconds, 4), "loss": means}
+        return {"step": step, "rate": rate, "seconds_a_step": round(self.seconds / n_steps, 4), "loss": means}
 
 
 class Trainer:
     """One training in its folder, on one device.
 
-    net: with the weights to start from; it is trained in place. workers: processes that cut and augment windows beside the one that trains.
+    net: with the weights to start from; it is trained in place.
+    workers: processes that cut and augment windows beside the one that trains.
     """
 
     def __init__(
         self, plan: Plan, run: RunFolder, net: UniSegNet, device: torch.device, *, workers: int = 0,
-        processes: Processes | None = None,
+        processes: Processes | None = None, origin: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
+        self._origin = dict(origin or {})
         self._plan, self._run, self._device, self._workers = plan, run, device, workers
         self._processes = processes or Processes()
         self._processes.check_share(plan.batch)
@@ -64,7 +68,7 @@ class Trainer:
         self._optimiser = make_optimiser(plan, self._net.parameters())
         self._scaler = torch.amp.GradScaler(enabled=device.type == "cuda")
         self._loss = TaskLoss()
-        self._step, self._best = 0, -1.0
+        self._step, self._best, self._tally, self._overflows = 0, -1.0, _Tally(), 0
         if device.type == "cpu":
             keep_freed_memory()
 
@@ -72,40 +76,55 @@ class Trainer:
         """Go on from a saved state, as if nothing had happened in between."""
         self._net.load_state_dict(state["weights"])
         self._optimiser.load_state_dict(state["optimiser"])
-        self._scaler.load_state_dict(state["scaler"])
+        if state["scaler"] and self._scaler.is_enabled():  # a run may go on on another device
+            self._scaler.load_state_dict(state["scaler"])
         self._step, self._best = state["step"], state["best"]
+        self._tally.losses.update(state["tally"])
 
     def train(self, learn: Cases, validate: Cases, progress: ProgressHook) -> None:
-        """All steps that are left. Who interrupts finds the last whole step saved.
+        """All steps that are left. Ctrl-C and termination are heard between two steps, and the last step is saved.
 
         Raises:
-            TrainingError: the loss is not a number any more; the step's windows are named, nothing of it is saved.
+            TrainingError: loss or gradient is not a number any more; the step's windows are named, nothing of it is saved.
             OutputError: a checkpoint cannot be written. Cancelled: the hook wanted it so.
         """
-        model = self._parallel()
-        validator = Validator(self._plan, validate)
-        tally = _Tally()
+        model, validator = self._parallel(), Validator(self._plan, validate)
+        between_steps = False
         try:
-            for batch in self._batches(learn):
-                progress(Progress("train", self._step, self._plan.iterations))
-                rate = rate_at(self._plan, self._step)
-                tally.losses[batch.task.key].append(self._learn(model, batch, rate))
-                self._step += 1
-                if self._step % _REPORT_EVERY == 0:
-                    self._report(tally.facts(self._step, rate))
-                    tally = _Tally()
-                if self._step % self._plan.epoch == 0 or self._step == self._plan.iterations:
-                    self._validate(validator)
-                if self._step % self._plan.save_every == 0:
-                    self._save()
-        except TrainingError:
-            raise
-        except BaseException:  # cancelled, Ctrl-C, terminated: keep what was learned
-            self._save()
+            with deferred_interrupts() as check_interrupt:
+                for batch in self._batches(learn):
+                    between_steps = True
+                    check_interrupt()
+                    progress(Progress("train", self._step, self._plan.iterations))
+                    between_steps = False
+                    self._do(model, batch)
+                    self._after_step(validator)
+        except BaseException:
+            if between_steps:  # cancelled or terminated: keep what was learned
+                self._save()
             raise
         self._save()
         if self._processes.is_first:
             self.checkpoint().save(self._run.final)
+
+    def _do(self, model: nn.Module, batch: Batch) -> None:
+        start = time.monotonic()
+        self._tally.losses[batch.task.key].append(self._learn(model, batch))
+        self._tally.seconds += time.monotonic() - start
+        self._step += 1
+
+    def _after_step(self, validator: Validator) -> None:
+        """What falls due: a report, a validation, a checkpoint."""
+        plan, step = self._plan, self._step
+        is_last = step == plan.iterations
+        if step % _REPORT_EVERY == 0 or is_last:
+            self._report(self._tally.facts(step, rate_at(plan, step - 1)))
+            self._tally = _Tally()
+        if step % plan.epoch == 0 or is_last:
+            self._validate(validator)
+        keep = bool(plan.keep_every) and step % plan.keep_every == 0
+        if step % plan.save_every == 0 or keep:
+            self._save(keep=keep)
 
     def _parallel(self) -> nn.Module:
         step = _Step(self._net)
@@ -119,26 +138,37 @@ class Trainer:
         steps = range(self._step, self._plan.iterations)
         return iter(DataLoader(batches, batch_size=None, sampler=steps, num_workers=self._workers))
 
-    def _learn(self, model: nn.Module, batch: Batch, rate: float) -> float:
+    def _learn(self, model: nn.Module, batch: Batch) -> float:
         """One step; its loss."""
         for group in self._optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate_at(self._plan, self._step)
         self._forget_gradients()
         images = batch.images.to(self._device, memory_format=torch.channels_last_3d)
         place = list(self._plan.tasks).index(batch.task.key)
         with torch.autocast(self._device.type, enabled=self._device.type == "cuda"):
             scales = model(images, torch.full((len(images),), place))
         loss = self._loss(scales, batch.labels.to(self._device), batch.task.n_classes)
-        value = float(self._processes.mean(loss.detach()))
-        if not math.isfinite(value):
-            raise TrainingError(f"the loss became {value} at step {self._step} on {batch.task.key}: {', '.join(batch.sources)}",
-                                hint="Look at these cases, or lower the rate; the last checkpoint is from before.")  # fmt: skip
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self._scaler.unscale_(self._optimiser)
-        nn.utils.clip_grad_norm_(self._net.parameters(), self._plan.clip)
+        norm = nn.utils.clip_grad_norm_(self._net.parameters(), self._plan.clip)
+        value = float(self._processes.mean(loss.detach()))
+        self._check_finite(value, float(norm), batch)
         self._scaler.step(self._optimiser)
         self._scaler.update()
         return value
+
+    def _check_finite(self, loss: float, norm: float, batch: Batch) -> None:
+        """In half precision an overflow now and then is usual: the scaler skips the step and scales less."""
+        if math.isfinite(loss) and math.isfinite(norm):
+            self._overflows = 0
+            return
+        self._overflows += 1
+        if self._scaler.is_enabled() and self._overflows < _OVERFLOWS:
+            return
+        raise TrainingError(
+            f"at step {self._step} on {batch.task.key} the loss became {loss} and the gradient's norm {norm}: {', '.join(batch.sources)}",
+            hint="Look at these cases, or start a new run --from the best weights with a lower rate; nothing of this step is saved.",
+        )
 
     def _forget_gradients(self) -> None:
         """Zeros for SGD: as in the original, momentum goes on in weights that a step did not touch. None for Adam."""
@@ -148,7 +178,7 @@ class Trainer:
                 parameter.grad = torch.zeros_like(parameter)
 
     def _validate(self, validator: Validator) -> None:
-        if not self._processes.is_first:
+        if not (self._processes.is_first and self._plan.validation_windows):
             return
         scores = validator.scores(self._net, self._device)
         mean = mean_score(scores)
@@ -161,24 +191,24 @@ class Trainer:
         if self._processes.is_first:
             self._run.report(facts)
 
-    def _save(self) -> None:
+    def _save(self, *, keep: bool = False) -> None:
         if self._processes.is_first:
-            every = self._plan.keep_every
-            self._run.save(self.state(), keep=bool(every) and self._step % every == 0)
+            self._run.save(self.state(), keep=keep)
 
     def state(self) -> State:
         """All that is needed to go on."""
         return {
             "step": self._step, "best": self._best, "weights": self._net.state_dict(),
-            "optimiser": self._optimiser.state_dict(), "scaler": self._scaler.state_dict(),
+            "optimiser": self._optimiser.state_dict(), "scaler": self._scaler.state_dict(), "tally": dict(self._tally.losses),
         }  # fmt: skip
 
     def checkpoint(self) -> Checkpoint:
         """The weights as they are now, ready for use."""
         plan = self._plan
-        history = {"step": self._step, "best_validation_dice": self._best, "plan": plan.to_dict()}
+        history = {"step": self._step, "best_validation_dice": self._best, "plan": plan.to_dict(), **self._origin}
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self._net.state_dict().items()}
-        about = About("trained here", "trained", "as its maker says", history, mirrored=plan.augmentation == "full")
+        licence = str(self._origin.get("started_from", {}).get("licence", "as its maker says"))
+        about = About("trained here", "trained", licence, history, mirrored=plan.augmentation == "full")
         return Checkpoint(plan.network, plan.tasks, weights, about)
 
 

@@ -91,13 +91,34 @@ def test_few_cases_keep_a_fifth_but_one_at_least(tmp_path: Path) -> None:
         ("[", "is not a split"),
         ('[{"train": ["a"]}]', "is not a split: 'val'"),
         ('[{"train": ["a", "b"], "val": ["b"]}]', "'b' on both sides"),
-        ('[{"train": ["a"], "val": ["z"]}]', "leaves 1 cases to train and 0 to validate"),
+        ('[{"train": ["a"], "val": ["z"]}]', "names 'z', which is not in labelsTr"),
+        ('[{"train": ["a", "b"], "val": []}]', "leaves 2 cases to train and 0 to validate"),
     ],
 )
 def test_a_stored_split_that_makes_no_sense_is_refused(tmp_path: Path, stored: str, said: str) -> None:
     (tmp_path / "splits_final.json").write_text(stored)
     with pytest.raises(FileFormatError, match=said):
         split_cases(tmp_path, named("a", "b"), most=20)
+
+
+def test_cases_that_a_split_does_not_name_are_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "splits_final.json").write_text('[{"train": ["a"], "val": ["b"]}]')
+    assert [case.name for case in split_cases(tmp_path, named("a", "b", "new"), most=20).unused] == ["new"]
+
+
+def test_hidden_files_are_no_cases(folder: Path, task: Task) -> None:
+    """As macOS leaves them on a stick."""
+    (folder / "labelsTr" / "._prostate_1.nii.gz").write_bytes(b"x")
+    assert len(find_cases(folder, task)) == 3
+
+
+def test_thousands_of_cases_keep_no_file_open(folder: Path, task: Task, tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache")
+    case = find_cases(folder, task)[0]
+    before = len(os.listdir("/proc/self/fd"))
+    held = [cache.get(case, task) for _ in range(20)]
+    assert held[0].image[0, 0].shape == held[0].labels.shape[1:]
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_the_cache_holds_what_the_network_would_see(folder: Path, task: Task, tmp_path: Path) -> None:
@@ -123,12 +144,12 @@ def test_another_spacing_is_another_array(folder: Path, task: Task, tmp_path: Pa
 def test_a_changed_file_is_prepared_anew(folder: Path, task: Task, tmp_path: Path) -> None:
     cache = Cache(tmp_path / "cache")
     case = find_cases(folder, task)[0]
-    before = cache.get(case, task).labels.copy()
+    before = np.asarray(cache.get(case, task).labels)
     values, _ = read_labels(case.labels)
     phantom = make_phantom("prostate", 0, spacing_mm=task.spacing_mm)
     write_labels(case.labels, np.zeros_like(values, np.uint8), phantom.volume)
     assert before.any()
-    assert not cache.get(case, task).labels.any()
+    assert not np.asarray(cache.get(case, task).labels).any()
     assert cache.get(case, task).places == {}
 
 
@@ -156,6 +177,16 @@ def test_a_value_that_is_no_label_is_refused_by_name(folder: Path, task: Task, t
     phantom = make_phantom("prostate", 2, spacing_mm=task.spacing_mm)
     write_labels(folder / "labelsTr" / "prostate_2.nii.gz", phantom.labels["prostate"] * np.uint8(3), phantom.volume)
     with pytest.raises(FileFormatError, match=r"case 'prostate_2' of prostate: the labels hold the value 3, .* values 0 to 1"):
+        Cache(tmp_path / "cache").prepare_all({task: find_cases(folder, task)}, ignore_progress)
+
+
+def test_a_negative_label_is_refused_by_name(folder: Path, task: Task, tmp_path: Path) -> None:
+    import nibabel as nib
+
+    path = folder / "labelsTr" / "prostate_2.nii.gz"
+    labels = nib.load(path)
+    nib.save(nib.Nifti1Image(-np.asarray(labels.dataobj).astype(np.int16), labels.affine), path)
+    with pytest.raises(FileFormatError, match=r"case 'prostate_2' of prostate: the labels hold the value -1, .* 0 to 1"):
         Cache(tmp_path / "cache").prepare_all({task: find_cases(folder, task)}, ignore_progress)
 
 

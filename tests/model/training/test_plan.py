@@ -60,6 +60,13 @@ def test_a_file_changes_what_it_names(tmp_path: Path) -> None:
         ('optimiser = "adam"', "the optimiser must be one of sgd, adamw, not 'adam'"),
         ('augmentation = "some"', "the augmentation must be one of full, light, none"),
         ("[task_weights]\nliver = 0", "weights of tasks are above 0"),
+        ("iterations = 1e3", r"iterations in a plan is a whole number, not 1000\.0"),
+        ("rate = inf", "rate in a plan is a finite number, not inf"),
+        ("rate = true", "rate in a plan is a finite number, not True"),
+        ("task_weights = 3", "task_weights is a table of numbers, not 3"),
+        ("tasks = 3", "'tasks' in the plan .* must be a table, it is 3"),
+        ("[tasks]\nliver = 3", "'liver' in the plan .* must be a table, it is 3"),
+        ("epoch = 10", "an epoch of 10 steps has none for 'liver' among 11 tasks"),
         ("nonsense", r"the plan .*p\.toml cannot be read"),
     ],
 )
@@ -74,6 +81,12 @@ def test_an_unknown_task_names_its_nearest_neighbour(tmp_path: Path, text: str) 
     (tmp_path / "p.toml").write_text(text)
     with pytest.raises(TaskError, match="Did you mean 'liver'"):
         read_plan(tmp_path / "p.toml", builtin_tasks())
+
+
+def test_negatives_need_tasks_without_a_common_modality() -> None:
+    known = builtin_tasks()
+    with pytest.raises(OptionError, match=r"negatives of 0\.1 need tasks without a common modality"):
+        Plan(type(known)([known["prostate"], known["brain"]]), negatives=0.1)
 
 
 def test_prompts_start_as_loud_as_planned(plan: Plan) -> None:

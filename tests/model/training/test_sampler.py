@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from uniseg_model.tasks import TaskRegistry
 from uniseg_model.training.cache import PreparedCase
 from uniseg_model.training.plan import Plan
 from uniseg_model.training.sampler import Draw, Sampler, cut_window, task_order
@@ -23,7 +24,9 @@ def test_each_epoch_gives_each_task_its_budget_exactly() -> None:
 
 def test_weights_are_budgets() -> None:
     assert Counter(task_order((1.0, 3.0), 40, 0, 0)) == {0: 10, 1: 30}
-    assert sorted(Counter(task_order((1.0, 1.0, 1.0), 10, 0, 0)).values()) == [3, 3, 4]  # rounding loses no step
+    thirds = [Counter(task_order((1.0, 1.0, 1.0), 10, 0, epoch)) for epoch in range(30)]
+    assert all(sorted(counts.values()) == [3, 3, 4] for counts in thirds)  # rounding loses no step
+    assert {counts.most_common(1)[0][0] for counts in thirds} == {0, 1, 2}  # and favours nobody
 
 
 def test_epochs_and_seeds_differ() -> None:
@@ -75,7 +78,8 @@ def test_each_structure_is_centred_on_as_often_as_the_others(plan: Plan, rng: np
 
 
 def test_a_negative_shows_another_modality_and_nothing_to_find(plan: Plan, cases: Cases) -> None:
-    sampler = Sampler(replace(plan, negatives=1.0), cases)
+    tasks = TaskRegistry([replace(plan.tasks["prostate"], modalities=("ADC",)), plan.tasks["brain"]])
+    sampler = Sampler(replace(plan, tasks=tasks, negatives=1.0), cases)
     for step in range(10):
         task, draws = sampler.draw(step)
         assert all(draw.is_negative for draw in draws)

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,10 +21,11 @@ import pytest
 import torch
 
 from uniseg_model.checkpoint import load_checkpoint
-from uniseg_model.errors import FileFormatError, OptionError, OutputError, TrainingError
+from uniseg_model.errors import FileFormatError, OptionError, OutOfMemoryError, OutputError, TrainingError
 from uniseg_model.network.uniseg import UniSegNet
 from uniseg_model.predictor import Predictor
 from uniseg_model.progress import Cancelled, Progress, ignore_progress
+from uniseg_model.tasks import TaskRegistry
 from uniseg_model.training.optimisers import rate_at
 from uniseg_model.training.plan import Plan
 from uniseg_model.training.run import RunFolder, read_curve
@@ -64,9 +66,24 @@ def timeless(run: RunFolder) -> list[dict]:
     return [{k: v for k, v in line.items() if k != "seconds_a_step"} for line in run.curve()]
 
 
+def with_negatives(plan: Plan) -> Plan:
+    """The two tasks of the tests share T2, so the prostate is given another modality in name."""
+    tasks = [replace(plan.tasks["prostate"], modalities=("ADC",)), plan.tasks["brain"]]
+    return replace(plan, tasks=TaskRegistry(tasks), negatives=0.3)
+
+
+def test_losses_of_an_interrupted_run_are_reported_as_those_of_a_whole_one(train: Train, plan: Plan) -> None:
+    chosen = replace(plan, iterations=60, epoch=60)
+    whole = train("whole", chosen=chosen)
+    with pytest.raises(Cancelled):
+        train("parts", chosen=chosen, progress=stop_at(31))
+    assert timeless(train("parts", chosen=chosen, resume=True)) == timeless(whole)
+    assert [line["step"] for line in whole.curve()] == [50, 60, 60]
+
+
 @pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
 def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(train: Train, plan: Plan, optimiser: str) -> None:
-    chosen = replace(plan, optimiser=optimiser, negatives=0.3)
+    chosen = replace(with_negatives(plan), optimiser=optimiser)
     whole = train("whole", chosen=chosen)
     with pytest.raises(Cancelled):
         train("parts", chosen=chosen, progress=stop_at(5))
@@ -117,7 +134,7 @@ def test_killed_while_a_checkpoint_is_written_the_one_before_is_whole(
     assert torch.load(tmp_path / "run" / "last.pt", weights_only=True)["step"] == 4
     resumed = train("run", resume=True)
     assert equal(weights_of(resumed), weights_of(train("whole")))
-    assert not list(resumed.folder.glob(".*"))  # the half-written one is gone
+    assert not list(resumed.folder.glob(".*unfinished*"))  # the half-written one is gone
 
 
 def test_a_full_disk_leaves_the_last_checkpoint(train: Train, tmp_path: Path) -> None:
@@ -140,13 +157,100 @@ def test_a_full_disk_leaves_the_last_checkpoint(train: Train, tmp_path: Path) ->
 def test_a_loss_that_is_no_number_names_the_windows_and_is_not_saved(plan: Plan, cases: dict, tmp_path: Path) -> None:
     spoilt = {key: [replace(case, image=np.full_like(case.image, np.nan)) for case in found] if key == "brain" else found
               for key, found in cases.items()}  # fmt: skip
-    run = RunFolder(tmp_path / "run")
-    run.begin(plan, resume=False)
-    trainer = Trainer(plan, run, fresh_network(plan), torch.device("cpu"))
-    with pytest.raises(TrainingError, match=r"the loss became nan at step \d+ on brain: brain_\d from voxel .*, brain_\d from"):
+    (tmp_path / "run").mkdir()
+    trainer = Trainer(plan, RunFolder(tmp_path / "run"), fresh_network(plan), torch.device("cpu"))
+    with pytest.raises(
+        TrainingError, match=r"at step \d+ on brain the loss became nan .*: brain_\d from voxel .*, brain_\d from"
+    ):
         trainer.train(spoilt, cases, ignore_progress)
     assert all(torch.isfinite(tensor).all() for tensor in trainer.state()["weights"].values())
     assert not (tmp_path / "run" / "last.pt").exists()
+
+
+def test_a_gradient_that_is_no_number_never_reaches_the_weights(plan: Plan, cases: dict, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    net = fresh_network(plan)
+    net.universal_prompt.register_hook(lambda gradient: gradient * math.nan)
+    trainer = Trainer(plan, RunFolder(tmp_path / "run"), net, torch.device("cpu"))
+    with pytest.raises(TrainingError, match="the gradient's norm nan"):
+        trainer.train(cases, cases, ignore_progress)
+    assert all(torch.isfinite(tensor).all() for tensor in trainer.state()["weights"].values())
+
+
+def test_what_else_lies_in_a_folder_is_never_touched(train: Train, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".gitlab-ci.yml").write_text("mine")
+    with pytest.raises(OptionError, match=r"holds '\.gitlab-ci\.yml', which is of no run"):
+        train()
+    (tmp_path / "run" / ".gitlab-ci.yml").rename(tmp_path / "run" / ".hidden.last.pt")
+    with pytest.raises(OptionError, match="which is of no run"):
+        train(resume=True)
+    assert (tmp_path / "run" / ".hidden.last.pt").read_text() == "mine"
+
+
+def test_a_run_keeps_to_its_cases(plan: Plan, data: Path, tmp_path: Path) -> None:
+    """Or what it was validated on would be learned from."""
+    mine = Path(shutil.copytree(data, tmp_path / "mine"))
+    run_training(TrainingRequest(mine, tmp_path / "run", plan, device="cpu"))
+    split = mine / "brain" / "splits_final.json"
+    [fold] = json.loads(split.read_text())
+    moved = fold["train"].pop()
+    split.write_text(json.dumps([{"train": [*fold["train"], *fold["val"]], "val": [moved]}]))
+    with pytest.raises(OptionError, match=r"started with other cases: 'brain_\d' of brain is (new|gone) in train"):
+        run_training(TrainingRequest(mine, tmp_path / "run", plan, device="cpu", resume=True))
+
+
+def test_one_folder_is_trained_in_once_at_a_time(plan: Plan, tmp_path: Path) -> None:
+    first, second = (RunFolder(tmp_path / "run").claimed(plan, resume=False) for _ in range(2))
+    with first, pytest.raises(OptionError, match="another process trains in"), second:
+        pytest.fail("both have it")
+    with RunFolder(tmp_path / "run").claimed(plan, resume=False):
+        pass  # free again
+
+
+def test_a_signal_is_heard_between_two_steps(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes in the middle of step 5; the weights that are saved are those of five whole steps."""
+    learn, calls = Trainer._learn, []
+
+    def interrupted(self: Trainer, *arguments) -> float:  # type: ignore[no-untyped-def]
+        calls.append(1)
+        if len(calls) == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return learn(self, *arguments)
+
+    monkeypatch.setattr(Trainer, "_learn", interrupted)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        train("parts")
+    monkeypatch.setattr(Trainer, "_learn", learn)
+    assert signal.getsignal(signal.SIGTERM) == before
+    whole = train("whole")
+    assert torch.load(whole.folder.parent / "parts" / "last.pt", weights_only=True)["step"] == 5
+    assert equal(weights_of(train("parts", resume=True)), weights_of(whole))
+
+
+def test_an_error_in_the_middle_of_a_step_saves_nothing_of_it(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(self: Trainer, validator: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")
+
+    monkeypatch.setattr(Trainer, "_validate", fails)
+    with pytest.raises(OutOfMemoryError, match=r"memory ran out in training: .* Choose a smaller batch"):
+        train()
+    assert torch.load(tmp_path / "run" / "last.pt", weights_only=True)["step"] == 4
+
+
+def test_where_the_weights_started_travels_with_them(train: Train) -> None:
+    first = train("first")
+    history = load_checkpoint(train("second", weights=first.final).final).about.history
+    assert history["started_from"]["sha256"] == load_checkpoint(first.final).sha256
+
+
+def test_without_validation_there_is_no_best(train: Train, plan: Plan) -> None:
+    run = train(chosen=replace(plan, validation_windows=0))
+    assert run.final.exists()
+    assert not run.best.exists()
 
 
 def test_a_run_is_not_started_over_another(train: Train, plan: Plan) -> None:
@@ -165,17 +269,19 @@ def test_a_damaged_checkpoint_is_told(train: Train) -> None:
 
 
 def test_checkpoints_are_kept_where_the_plan_says_so(train: Train, plan: Plan) -> None:
-    run = train(chosen=replace(plan, keep_every=8))
-    assert [path.name for path in run.folder.glob("step_*")] == ["step_0000008.pt"]
+    """Also where none would be saved otherwise."""
+    run = train(chosen=replace(plan, keep_every=5))
+    assert sorted(path.name for path in run.folder.glob("step_*")) == ["step_0000005.pt", "step_0000010.pt"]
 
 
 def test_the_curve_tells_losses_rates_and_validations(train: Train, plan: Plan) -> None:
     lines = train(chosen=replace(plan, iterations=60, epoch=30)).curve()
     reports = [line for line in lines if "loss" in line]
     validations = [line for line in lines if "dice" in line]
-    assert [line["step"] for line in reports] == [50]
+    assert [line["step"] for line in reports] == [50, 60]
     assert [line["step"] for line in validations] == [30, 60]
     assert set(validations[0]["dice"]["brain"]) == {"oedema", "non-enhancing tumour", "enhancing tumour"}
+    assert json.loads(json.dumps(lines, allow_nan=False)) == lines
     assert reports[0]["rate"] == pytest.approx(1e-3 * (1 - 49 / 60) ** 0.9)
 
 
@@ -242,7 +348,8 @@ def test_nothing_in_a_run_is_unpickled_unsafely(train: Train, tmp_path: Path) ->
             return os.mkdir, (str(tmp_path / "hacked"),)
 
     run = train()
-    torch.save({"step": 0, "weights": {}, "optimiser": Attack()}, run.folder / "last.pt")
+    parts = ("step", "best", "weights", "optimiser", "scaler", "tally")
+    torch.save(dict.fromkeys(parts, Attack()), run.folder / "last.pt")
     with pytest.raises(FileFormatError, match="is damaged"):
         train(resume=True)
     assert not (tmp_path / "hacked").exists()
