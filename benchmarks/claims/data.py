@@ -12,12 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from uniseg_model.files import whole_file
 from uniseg_model.phantom import FAMILIES, make_phantom, trunk
 from uniseg_model.phantom.canvas import paint
 from uniseg_model.preprocess import Recipe, prepare
 from uniseg_model.tasks import Task, TaskRegistry
-from uniseg_model.training.cache import PreparedCase, prepare_labels
+from uniseg_model.training.cache import PreparedCase, prepare_labels, save_array
 from uniseg_model.volume import Triple, Volume
 
 Cases = dict[str, list[PreparedCase]]  # by task key
@@ -41,9 +40,9 @@ class Group:
         if not labels.exists():
             volume, answers = self.make(seed)
             prepared = prepare(volume, Recipe.of(self.tasks[0]))
-            _save(image, prepared.array)
+            save_array(image, prepared.array)
             pairs = zip(answers, self.tasks, strict=True)
-            _save(labels, np.stack([prepare_labels(answer, prepared, task.n_classes) for answer, task in pairs]))
+            save_array(labels, np.stack([prepare_labels(answer, prepared, task.n_classes) for answer, task in pairs]))
         array, layers = np.load(image, mmap_mode="r"), np.load(labels, mmap_mode="r")
         return [PreparedCase(name, array, layer, _places(layer)) for layer in layers]
 
@@ -96,8 +95,3 @@ def _from_phantom(tasks: list[Task]) -> Make:
 def _places(labels: np.ndarray) -> dict[int, np.ndarray]:
     found = {int(value): np.argwhere(labels == value) for value in np.unique(labels) if value}
     return {value: places[:: max(1, len(places) // _PLACES)] for value, places in found.items()}
-
-
-def _save(path: Path, array: np.ndarray) -> None:
-    with whole_file(path) as temporary, temporary.open("wb") as file:
-        np.save(file, array)

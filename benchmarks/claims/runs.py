@@ -127,11 +127,12 @@ def drawn(cases: Sequence[PreparedCase], job: Job) -> list[PreparedCase]:
 
 
 def _train(plan: Plan, folder: RunFolder, net: UniSegNet, device: torch.device, learn: Cases, progress: ProgressHook) -> None:
-    state = folder.begin(plan, resume=True)
-    trainer = Trainer(plan, folder, net, device)
-    if state:
-        trainer.resume(state)
-    trainer.train(learn, learn, progress)  # no window of the second is looked at: nothing is chosen by validation
+    with folder.claimed(plan, resume=True):
+        state = folder.begin(plan, {})
+        trainer = Trainer(plan, folder, net, device)
+        if state:
+            trainer.resume(state)
+        trainer.train(learn, learn, progress)  # no window of the second is looked at: nothing is chosen by validation
 
 
 def _seconds_a_step(folder: RunFolder) -> float | None:

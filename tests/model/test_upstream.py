@@ -19,6 +19,7 @@ from uniseg_model.io import read_labels, read_volume
 from uniseg_model.progress import Cancelled, Progress
 from uniseg_model.upstream import UPSTREAM, ImportSummary, import_upstream, task_of
 from uniseg_model.upstream.layouts import names_of
+from uniseg_model.upstream.plain_pickle import read_plain_pickle
 from uniseg_model.upstream.splits import read_splits, split_by
 
 SHAPE = (5, 4, 3)  # x, y, z
@@ -456,6 +457,26 @@ def test_an_unknown_set_is_told(tmp_path: Path) -> None:
 def test_somebody_elses_folder_is_left_alone(tmp_path: Path) -> None:
     mine = labels(tmp_path / "root/spleen/labelsTr/spleen_2.nii.gz", 1)
     before = mine.read_bytes()
-    with pytest.raises(OutputError, match="holds labels that no import wrote"):
+    with pytest.raises(OutputError, match="holds files that no import wrote"):
         import_upstream("spleen", spleens(tmp_path / "in", 2), tmp_path / "root")
     assert mine.read_bytes() == before
+
+
+def test_lists_that_hold_themselves_many_times_over_are_refused(tmp_path: Path) -> None:
+    """Thirty lists of two, each the one before twice: a billion values from a few hundred bytes."""
+    bomb: list = ["case"]
+    for _ in range(30):
+        bomb = [bomb, bomb]
+    (tmp_path / "splits.pkl").write_bytes(pickle.dumps(bomb))
+    with pytest.raises(FileFormatError, match="unfolds to more than 100000 values"):
+        read_plain_pickle(tmp_path / "splits.pkl")
+
+
+def test_a_split_that_somebody_changed_is_kept(tmp_path: Path) -> None:
+    source = spleens(tmp_path / "download", 2, 3)
+    import_upstream("spleen", source, tmp_path / "root")
+    split = tmp_path / "root" / "spleen" / "splits_final.json"
+    split.write_text('[{"train": ["spleen_3"], "val": ["spleen_2"]}]')
+    found = import_upstream("spleen", source, tmp_path / "root")
+    assert split.read_text() == '[{"train": ["spleen_3"], "val": ["spleen_2"]}]'
+    assert any("is kept as it is" in note for note in found.notes)

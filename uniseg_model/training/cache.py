@@ -148,9 +148,9 @@ def _prepare(case: Case, task: Task, files: _Files) -> None:
     prepared = prepare(volume, Recipe.of(task), array=known)
     labels = prepare_labels(_checked_labels(case, task, volume), prepared, task.n_classes)
     if known is None:
-        _save(files.image, prepared.array)
-    _save(files.places, _places(labels))
-    _save(files.labels, labels)  # last: who finds it finds the others, too
+        save_array(files.image, prepared.array)
+    save_array(files.places, _places(labels))
+    save_array(files.labels, labels)  # last: who finds it finds the others, too
 
 
 def prepare_labels(labels: np.ndarray, prepared: Prepared, n_classes: int) -> np.ndarray:
@@ -186,7 +186,12 @@ def _places(labels: np.ndarray) -> np.ndarray:
     return np.concatenate([np.empty((0, 4)), *rows]).astype(np.int16)
 
 
-def _save(path: Path, array: np.ndarray) -> None:
+def save_array(path: Path, array: np.ndarray) -> None:
+    """Write a ``.npy`` file, whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
     with whole_file(path) as temporary, temporary.open("wb") as file:
         np.save(file, array)
 

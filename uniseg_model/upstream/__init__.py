@@ -26,7 +26,7 @@ from uniseg_model.upstream.convert import import_case
 from uniseg_model.upstream.find import Case, find_cases
 from uniseg_model.upstream.layouts import UPSTREAM, DataSet
 from uniseg_model.upstream.ledger import Ledger
-from uniseg_model.upstream.splits import Fold, kept, read_splits, split_by, write_splits
+from uniseg_model.upstream.splits import Fold, kept, read_splits, split_by
 
 __all__ = ["UPSTREAM", "ImportSummary", "import_upstream", "task_of"]
 
@@ -88,9 +88,9 @@ def import_upstream(
     if folds is None:
         folds = split_by(data_set.split, {*ledger.names, *(case.name for case in cases)} - set(left_out))
     folds = kept(folds, ledger.names)
-    if ledger.names:
-        write_splits(folder / "splits_final.json", folds)
     notes = _notes(data_set, len(ledger.names), folds[0], splits)
+    if ledger.names and not ledger.write_folds(folds):
+        notes.append("splits_final.json was made or changed by somebody else and is kept as it is")
     n_train, n_val = len(folds[0]["train"]), len(folds[0]["val"])
     return ImportSummary(name, folder, tuple(imported), already, tuple(left_out), failed, n_train, n_val, tuple(notes))
 

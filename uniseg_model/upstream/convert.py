@@ -102,8 +102,12 @@ def copy_packed(image: Path, path: Path) -> None:
     """Copy a ``.nii.gz`` file as it is, a ``.nii`` file packed.
 
     Raises:
-        OutputError: it cannot be written.
+        FileFormatError: the image cannot be read. OutputError: the copy cannot be written.
     """
+    try:
+        image.open("rb").close()
+    except OSError as exc:
+        raise FileFormatError(f"{image} cannot be read: {exc}") from exc
     with whole_file(path) as temporary:
         if image.name.endswith(".gz"):
             shutil.copyfile(image, temporary)

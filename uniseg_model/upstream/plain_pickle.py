@@ -14,6 +14,7 @@ from typing import Any
 
 from uniseg_model.errors import FileFormatError
 
+_MOST_VALUES = 100_000
 _LARGEST = 64 * 2**20  # bytes; the authors' files are thousand times smaller
 _HINT = "Do not open it with other programs; download it again from the authors, or leave it out."
 
@@ -91,16 +92,20 @@ def read_plain_pickle(path: Path) -> Any:
         raise FileFormatError(f"{path.name} has {path.stat().st_size} bytes, a file of case names has at most {_LARGEST}")
     try:
         with path.open("rb") as file:
-            return _plain(_PlainUnpickler(file).load())
+            return _plain(_PlainUnpickler(file).load(), [_MOST_VALUES])
     except FileFormatError as exc:
         raise FileFormatError(f"{path.name} was refused: {exc.message}", hint=exc.hint) from exc
     except Exception as exc:  # a damaged pickle can raise anything; nothing of it has run
         raise FileFormatError(f"{path.name} is damaged or no pickle: {exc}", hint=_HINT) from exc
 
 
-def _plain(content: Any) -> Any:
+def _plain(content: Any, left: list[int]) -> Any:
+    """``left``: how many values may still come; lists that hold themselves many times over would fill the memory."""
+    left[0] -= 1
+    if left[0] < 0:
+        raise FileFormatError(f"it unfolds to more than {_MOST_VALUES} values", hint=_HINT)
     if isinstance(content, dict):
-        return {key: _plain(value) for key, value in content.items()}
+        return {key: _plain(value, left) for key, value in content.items()}
     if isinstance(content, list | tuple):
-        return [_plain(value) for value in content]
-    return _plain(content.elements) if isinstance(content, _Array) else content
+        return [_plain(value, left) for value in content]
+    return _plain(content.elements, left) if isinstance(content, _Array) else content
