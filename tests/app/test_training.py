@@ -49,6 +49,7 @@ def test_from_phantoms_to_scores(run: Any, data: Path, plan: Path, tmp_path: Pat
     code, out, _ = run("train", "--data", data, "--plan", plan, "--tasks", "prostate", "-o", tmp_path / "run")
     assert code == 0
     assert "1 tasks, 8 steps of 2 windows; about 0.0 GB" in out
+    assert "prostate: 2 cases to learn from, 1 to validate on\n" in out
     assert "step 8: validation Dice" in out
     checkpoint = load_checkpoint(tmp_path / "run" / "final.safetensors")
     assert checkpoint.about.history["plan"]["iterations"] == 8

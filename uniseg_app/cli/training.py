@@ -31,7 +31,7 @@ def train(
     """Train one network for all tasks, as the paper does or as a plan says."""
     from uniseg_app import backend
     from uniseg_model.training.estimate import training_memory_gb
-    from uniseg_model.training.start import TrainingRequest
+    from uniseg_model.training.start import TrainingRequest, find_splits
 
     chosen = backend.make_plan(tasks.split(","), plan, task_file, iterations=iterations, seed=seed)
     request = TrainingRequest(data, out, chosen, start, device.lower(), workers, cache, resume, tensorboard)
@@ -39,6 +39,9 @@ def train(
     if is_first and not as_json:
         say(f"{len(chosen.tasks)} tasks, {chosen.iterations} steps of {chosen.batch} windows; about "
             f"{training_memory_gb(chosen):.1f} GB in float32, {training_memory_gb(chosen, half_precision=True):.1f} GB on a GPU")  # fmt: skip
+        for key, split in find_splits(data, chosen).items():
+            unused = f", {len(split.unused)} in no part of splits_final.json" if split.unused else ""
+            say(f"{key}: {len(split.train)} cases to learn from, {len(split.validation)} to validate on{unused}")
     with progress_shown(quiet=as_json or not is_first) as progress:
         facts = backend.train(request, progress, [] if as_json else [_tell])
     if not is_first:
