@@ -191,13 +191,13 @@ def test_tasks_of_one_family_share_the_image_and_a_second_look_paints_nothing(
 
 def test_budgets_are_equal_to_the_step() -> None:
     planned = [job for job in jobs(Settings(steps=2 * ROUND), "a") if job.seed == 0]
-    assert [job.steps for job in planned if job.network != "plain"] == [220, 220, 220]
+    assert [job.steps for job in planned if job.network != "plain"] == [220] * 4
     assert sum(job.steps for job in planned if job.network == "plain") == 220
 
 
 def test_every_job_has_a_name_of_its_own() -> None:
     names = [job.name for job in jobs(Settings(), "ab")]
-    assert len(set(names)) == len(names) == 3 * (3 + 11) + 3 * 2 * 3 * 2
+    assert len(set(names)) == len(names) == 3 * (4 + 11) + 3 * 2 * 3 * 2
 
 
 def test_five_cases_are_among_the_ten_and_another_seed_draws_others() -> None:

@@ -13,6 +13,7 @@ from uniseg_model.errors import FileFormatError
 
 TITLES = {
     "uniseg": "UniSeg: dynamic prompt, early",
+    "uniseg_loud": "the same, prompts ten times as large at the start",
     "dynamic_head": "dynamic head (DoDNet's idea), late",
     "late_prompt": "fixed prompt, late",
     "plain": "eleven single-task networks",

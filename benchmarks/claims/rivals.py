@@ -1,5 +1,6 @@
 """The networks that UniSeg is compared with. Encoder, decoder, width and interface are UniSeg's; what tells the task differs.
 
+``uniseg_loud``   UniSeg itself, whose task prompts start ten times as large as the published code's: as our demo weights did
 ``plain``         a U-Net that is told nothing: for one task
 ``dynamic_head``  DoDNet's idea (Zhang et al., CVPR 2021): the task and the pooled bottleneck make the weights of the last layers
 ``late_prompt``   a learned prompt for each task that does not depend on the image, joined to the map before the last decoder stage
@@ -20,7 +21,9 @@ from torch.nn import functional
 from uniseg_model.network.blocks import SLOPE
 from uniseg_model.network.config import NetworkConfig
 from uniseg_model.network.uniseg import Features, UniSegNet
+from uniseg_model.training.trainer import scale_prompts
 
+_LOUD = 10.0  # times
 _DYNAMIC = 8  # channels of the generated layers, as in DoDNet
 
 
@@ -145,8 +148,16 @@ class LatePromptNet(_ToldLate):
         return torch.cat([x, functional.interpolate(small, x.shape[2:], mode="trilinear")], dim=1)
 
 
+class LoudUniSegNet(UniSegNet):
+    """UniSeg whose prompts are heard from the first step."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__(config)
+        scale_prompts(self, _LOUD)
+
+
 NETWORKS: dict[str, type[UniSegNet]] = {
-    "uniseg": UniSegNet, "dynamic_head": DynamicHeadNet, "late_prompt": LatePromptNet, "plain": PlainUNet,
+    "uniseg": UniSegNet, "uniseg_loud": LoudUniSegNet, "dynamic_head": DynamicHeadNet, "late_prompt": LatePromptNet, "plain": PlainUNet,
 }  # fmt: skip
 
 

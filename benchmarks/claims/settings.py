@@ -15,7 +15,7 @@ from uniseg_model.tasks import Label, Task, TaskRegistry, builtin_tasks
 from uniseg_model.training.plan import Plan
 from uniseg_model.volume import Triple
 
-UNIVERSAL = ("uniseg", "dynamic_head", "late_prompt")
+UNIVERSAL = ("uniseg", "uniseg_loud", "dynamic_head", "late_prompt")
 STARTS = ("scratch", "pretrained")
 ROUND = 110  # steps of a universal network come in such portions: ten a task, so that all budgets are equal to the step
 TRAIN, DOWNSTREAM, HELD_OUT = 600_000, 650_000, 700_000  # first seeds of phantoms
@@ -129,7 +129,7 @@ class Job:
         chosen = TaskRegistry(tasks[key] for key in self.tasks)
         return Plan(
             chosen, network, iterations=self.steps, epoch=min(ROUND, self.steps), optimiser="adamw", rate=3e-3,
-            warm_up=min(200, self.steps // 10), weight_decay=1e-2, augmentation="light", validation_windows=0,
+            warm_up=min(200, self.steps // 10), weight_decay=1e-2, augmentation="none", validation_windows=0,
             save_every=100, seed=self.seed,
         )  # fmt: skip
 

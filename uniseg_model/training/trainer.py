@@ -217,10 +217,15 @@ def fresh_network(plan: Plan) -> UniSegNet:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.seed)
         net = UniSegNet(plan.network)
+    scale_prompts(net, plan.prompt_scale)
+    return net
+
+
+def scale_prompts(net: UniSegNet, scale: float) -> None:
+    """Set how large the task prompts of a fresh network are; 1 is the original's."""
     last = net.fusion[-1]
     assert isinstance(last, Block), "the fusion ends in a block"
-    nn.init.constant_(last.norm.weight, plan.prompt_scale)
-    return net
+    nn.init.constant_(last.norm.weight, scale)
 
 
 class _Step(nn.Module):
