@@ -250,22 +250,23 @@ def _chosen(keys: Sequence[str], known: TaskRegistry, every: Callable[[], Iterab
     return list(found.values())
 
 
-def make_plan(tasks: Sequence[str], path: Path | None = None, task_file: Path | None = None, **changes: int | None) -> Plan:
-    """The paper's training of these tasks, changed by a plan file and by what is not None.
+def make_plan(
+    tasks: Sequence[str], path: Path | None = None, task_file: Path | None = None, changes: Sequence[str] = ()
+) -> Plan:
+    """The paper's training of these tasks, changed by a plan file and then by single settings.
 
     tasks: keys, or ``all``: those of the task file or, without one, the built-in ones.
+    changes: lines as they could stand in a plan file, such as ``rate = 0.001``.
 
     Raises:
         UniSegError: of the kind that fits what is wrong.
     """
-    from uniseg_model.training.plan import Plan, read_plan
+    from uniseg_model.training.plan import read_plan
 
     own = read_tasks(task_file) if task_file else []
     known = TaskRegistry([*(task for task in builtin_tasks().values() if task.key not in {t.key for t in own}), *own])
     registry = TaskRegistry(_chosen(tasks, known, lambda: own or known.values()))
-    plan = read_plan(path, registry) if path else Plan(registry)
-    chosen: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
-    return replace(plan, **chosen)
+    return read_plan(path, registry, changes)
 
 
 def train(

@@ -18,6 +18,7 @@ def train(
     tasks: Annotated[str, typer.Option("--tasks", metavar="KEY[,KEY...]|all")] = "all",
     task_file: Annotated[Path | None, typer.Option("--task-file", metavar="T.toml", help="Tasks of your own, in the form of tasks.toml.")] = None,
     plan: Annotated[Path | None, typer.Option("--plan", metavar="PLAN.toml", help="What differs from the paper's training.")] = None,
+    change: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="One setting of the plan, as in TOML; may come several times.")] = None,
     start: Annotated[Path | None, typer.Option("--from", metavar="W", help="Weights to start from.")] = None,
     iterations: Annotated[int | None, typer.Option(help="Steps in all.")] = None,
     seed: Annotated[int | None, typer.Option(min=0)] = None,
@@ -33,7 +34,9 @@ def train(
     from uniseg_model.training.estimate import training_memory_gb
     from uniseg_model.training.start import TrainingRequest, find_splits
 
-    chosen = backend.make_plan(tasks.split(","), plan, task_file, iterations=iterations, seed=seed)
+    numbers = {"iterations": iterations, "seed": seed}
+    changes = [*(change or []), *(f"{name}={value}" for name, value in numbers.items() if value is not None)]
+    chosen = backend.make_plan(tasks.split(","), plan, task_file, changes)
     request = TrainingRequest(data, out, chosen, start, device.lower(), workers, cache, resume, tensorboard)
     is_first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
     if is_first and not as_json:

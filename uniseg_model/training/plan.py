@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -120,8 +120,8 @@ class Plan:
         return _plan({**facts, "tasks": tasks, "network": NetworkConfig.from_dict(facts["network"])})
 
 
-def read_plan(path: Path, tasks: TaskRegistry) -> Plan:
-    """The plan of a TOML file.
+def read_plan(path: Path | None, tasks: TaskRegistry, changes: Sequence[str] = ()) -> Plan:
+    """The plan of a TOML file, or the paper's, with single lines of it changed.
 
     The file names the fields of :class:`Plan` that differ from the paper's; a table ``network`` those of
     :class:`NetworkConfig`; and tables ``tasks.KEY`` what is other than in ``tasks``, such as the spacing.
@@ -130,13 +130,18 @@ def read_plan(path: Path, tasks: TaskRegistry) -> Plan:
         OptionError: the file is no TOML, or names what there is not. TaskError: a task that is not in ``tasks``.
     """
     try:
-        facts = tomllib.loads(path.read_text(encoding="utf-8"))
+        facts = tomllib.loads(path.read_text(encoding="utf-8")) if path else {}
     except (OSError, ValueError) as exc:
         raise OptionError(f"the plan {path} cannot be read: {exc}") from exc
+    for line in changes:
+        try:
+            facts |= tomllib.loads(line)
+        except ValueError as exc:
+            raise OptionError(f"{line!r} is no setting of a plan: {exc}", hint="Write it as in TOML: rate=0.001.") from exc
     tables = {name: facts.pop(name, {}) for name in ("tasks", "network")}
     for name, table in [*tables.items(), *tables["tasks"].items()] if isinstance(tables["tasks"], dict) else tables.items():
         if not isinstance(table, dict):
-            raise OptionError(f"{name!r} in the plan {path} must be a table, it is {table!r}")
+            raise OptionError(f"{name!r} in the plan must be a table, it is {table!r}")
     changed = {key: Task.from_dict({**tasks[key].to_dict(), **more}) for key, more in tables["tasks"].items()}
     registry = TaskRegistry(changed.get(task.key, task) for task in tasks.values())
     network = {**NetworkConfig().to_dict(), **tables["network"]}

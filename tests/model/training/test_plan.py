@@ -64,8 +64,8 @@ def test_a_file_changes_what_it_names(tmp_path: Path) -> None:
         ("rate = inf", "rate in a plan is a finite number, not inf"),
         ("rate = true", "rate in a plan is a finite number, not True"),
         ("task_weights = 3", "task_weights is a table of numbers, not 3"),
-        ("tasks = 3", "'tasks' in the plan .* must be a table, it is 3"),
-        ("[tasks]\nliver = 3", "'liver' in the plan .* must be a table, it is 3"),
+        ("tasks = 3", "'tasks' in the plan must be a table, it is 3"),
+        ("[tasks]\nliver = 3", "'liver' in the plan must be a table, it is 3"),
         ("epoch = 10", "an epoch of 10 steps has none for 'liver' among 11 tasks"),
         ("nonsense", r"the plan .*p\.toml cannot be read"),
     ],
@@ -74,6 +74,14 @@ def test_a_file_that_makes_no_sense_is_refused(tmp_path: Path, text: str, said: 
     (tmp_path / "p.toml").write_text(text)
     with pytest.raises(OptionError, match=said):
         read_plan(tmp_path / "p.toml", builtin_tasks())
+
+
+def test_single_lines_come_after_the_file(tmp_path: Path) -> None:
+    (tmp_path / "p.toml").write_text("rate = 0.1\nbatch = 4\n")
+    plan = read_plan(tmp_path / "p.toml", builtin_tasks(), ["rate=0.2", "task_weights={liver=3}"])
+    assert (plan.rate, plan.batch, plan.task_weights) == (0.2, 4, {"liver": 3})
+    with pytest.raises(OptionError, match=r"'rate' is no setting of a plan: .* Write it as in TOML"):
+        read_plan(None, builtin_tasks(), ["rate"])
 
 
 @pytest.mark.parametrize("text", ["[tasks]\nlivr = {}", "[task_weights]\nlivr = 2"])
