@@ -35,7 +35,7 @@ class Group:
     def case(self, folder: Path, seed: int) -> list[PreparedCase]:
         """One phantom, painted when it is not there yet: a case for each task."""
         grid = "x".join(f"{mm:g}" for mm in self.tasks[0].spacing_mm)
-        name = f"{self.name}_{grid}mm_{seed}"
+        name = f"{self.name}_{grid}mm_{self.tasks[0].axes}_{seed}"
         image, labels = folder / f"{name}.npy", folder / f"{name}.labels.npy"
         if not labels.exists():
             volume, answers = self.make(seed)
