@@ -50,14 +50,11 @@ def write_case(folder: Path, case: str, volume: Volume, labels: np.ndarray, *, i
 
 
 def _share(source: Path, path: Path) -> None:
-    try:
-        with whole_file(path) as temporary:
-            try:
-                os.link(source, temporary)
-            except OSError:  # another disk, or one without links
-                shutil.copyfile(source, temporary)
-    except OSError as exc:
-        raise OutputError(f"{path} cannot be written: {exc}", hint=WRITE_HINT) from exc
+    with whole_file(path) as temporary:
+        try:
+            os.link(source, temporary)
+        except OSError:  # another disk, or one without links
+            shutil.copyfile(source, temporary)
 
 
 def _make_folders(*folders: Path) -> None:

@@ -16,12 +16,11 @@ from uniseg_model.phantom import FAMILIES, make_phantom, trunk
 from uniseg_model.phantom.canvas import paint
 from uniseg_model.preprocess import Recipe, prepare
 from uniseg_model.tasks import Task, TaskRegistry
-from uniseg_model.training.cache import PreparedCase, prepare_labels, save_array
+from uniseg_model.training.cache import PreparedCase, places_of, prepare_labels, save_array
 from uniseg_model.volume import Triple, Volume
 
 Cases = dict[str, list[PreparedCase]]  # by task key
 Make = Callable[[int], tuple[Volume, list[np.ndarray]]]  # from a seed to an image and the labels of each task
-_PLACES = 5000  # voxels remembered of each structure
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Group:
             pairs = zip(answers, self.tasks, strict=True)
             save_array(labels, np.stack([prepare_labels(answer, prepared, task.n_classes) for answer, task in pairs]))
         array, layers = np.load(image, mmap_mode="r"), np.load(labels, mmap_mode="r")
-        return [PreparedCase(name, array, layer, _places(layer)) for layer in layers]
+        return [PreparedCase(name, array, layer, places_of(layer)) for layer in layers]
 
     def cases(self, folder: Path, seeds: Iterable[int]) -> Cases:
         """The phantoms of some seeds."""
@@ -90,8 +89,3 @@ def _from_phantom(tasks: list[Task]) -> Make:
         return phantom.volume, [phantom.labels[task.key] for task in tasks]
 
     return make
-
-
-def _places(labels: np.ndarray) -> dict[int, np.ndarray]:
-    found = {int(value): np.argwhere(labels == value) for value in np.unique(labels) if value}
-    return {value: places[:: max(1, len(places) // _PLACES)] for value, places in found.items()}

@@ -149,7 +149,7 @@ def _prepare(case: Case, task: Task, files: _Files) -> None:
     labels = prepare_labels(_checked_labels(case, task, volume), prepared, task.n_classes)
     if known is None:
         save_array(files.image, prepared.array)
-    save_array(files.places, _places(labels))
+    save_array(files.places, _in_rows(places_of(labels)))
     save_array(files.labels, labels)  # last: who finds it finds the others, too
 
 
@@ -178,12 +178,16 @@ def _checked_labels(case: Case, task: Task, volume: Volume) -> np.ndarray:
     return labels.astype(np.uint8)
 
 
-def _places(labels: np.ndarray) -> np.ndarray:
-    """Up to 5000 voxels of each label, evenly over all of them: (n, 4) int16, the value and Z, Y, X."""
-    found = [np.argwhere(labels == value) for value in np.unique(labels[labels > 0])]
-    thinned = [places[:: max(1, len(places) // _PLACES)] for places in found]
-    rows = [np.insert(places, 0, labels[tuple(places[0])], axis=1) for places in thinned]
-    return np.concatenate([np.empty((0, 4)), *rows]).astype(np.int16)
+def places_of(labels: np.ndarray) -> dict[int, np.ndarray]:
+    """Some voxels of each label that occurs, evenly over all of them: by value, (n, 3) int16 along Z, Y, X."""
+    found = {int(value): np.argwhere(labels == value) for value in np.unique(labels) if value}
+    return {value: places[:: max(1, len(places) // _PLACES)].astype(np.int16) for value, places in found.items()}
+
+
+def _in_rows(places: Mapping[int, np.ndarray]) -> np.ndarray:
+    """As one array for a file: (n, 4) int16, the value and Z, Y, X."""
+    rows = [np.insert(found, 0, value, axis=1) for value, found in places.items()]
+    return np.concatenate([np.empty((0, 4), np.int16), *rows])
 
 
 def save_array(path: Path, array: np.ndarray) -> None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from uniseg_model.network.uniseg import UniSegNet, pick
+from uniseg_model.network.uniseg import UniSegNet
 from uniseg_model.training.losses import TaskLoss
 from uniseg_model.training.plan import Plan
-from uniseg_model.training.trainer import fast_form
+from uniseg_model.training.trainer import AllScales, fast_form
 
 _COPIES = {"sgd": 3, "adamw": 4}  # weights, gradients, one or two moments
 _WORKSPACE = 1.15  # what convolutions need beside, and what lies between freed maps
@@ -40,8 +40,7 @@ def _bytes_for_the_way_back(net: UniSegNet, images: Tensor, labels: Tensor, n_cl
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        features = net.encode(images)
-        prompt = pick(net.prompts(features), torch.zeros(len(images), dtype=torch.long, device="meta"))
-        TaskLoss()(net.decode_all_scales(features, prompt), labels, n_classes)
+        scales = AllScales(net)(images, torch.zeros(len(images), dtype=torch.long, device="meta"))
+        TaskLoss()(scales, labels, n_classes)
     own = {parameter.untyped_storage()._cdata for parameter in net.parameters()}
     return float(sum(tensor.untyped_storage().nbytes() for place, tensor in kept.items() if place not in own))

@@ -103,6 +103,10 @@ class Plan:
             raise OptionError(f"negatives of {self.negatives} need tasks without a common modality, here all share one",
                               hint="Leave negatives out.")  # fmt: skip
 
+    def place(self, task: Task) -> int:
+        """The task's channel in the universal prompt."""
+        return list(self.tasks).index(task.key)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; :meth:`from_dict` reads them back."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}

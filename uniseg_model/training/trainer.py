@@ -127,7 +127,7 @@ class Trainer:
             self._save(keep=keep)
 
     def _parallel(self) -> nn.Module:
-        step = _Step(self._net)
+        step = AllScales(self._net)
         if self._processes.world == 1:
             return step
         where = [self._processes.local] if self._device.type == "cuda" else None
@@ -144,7 +144,7 @@ class Trainer:
             group["lr"] = rate_at(self._plan, self._step)
         self._forget_gradients()
         images = batch.images.to(self._device, memory_format=torch.channels_last_3d)
-        place = list(self._plan.tasks).index(batch.task.key)
+        place = self._plan.place(batch.task)
         with torch.autocast(self._device.type, enabled=self._device.type == "cuda"):
             scales = model(images, torch.full((len(images),), place))
         loss = self._loss(scales, batch.labels.to(self._device), batch.task.n_classes)
@@ -228,14 +228,15 @@ def scale_prompts(net: UniSegNet, scale: float) -> None:
     nn.init.constant_(last.norm.weight, scale)
 
 
-class _Step(nn.Module):
-    """The network as one call, which is what several processes can share."""
+class AllScales(nn.Module):
+    """The network as one call that answers at every resolution: what learns, alone or shared by several processes."""
 
     def __init__(self, net: UniSegNet) -> None:
         super().__init__()
         self.net = net
 
     def forward(self, images: Tensor, tasks: Tensor) -> list[Tensor]:
+        """Logits at every resolution, full resolution first, of windows (B, C, Z, Y, X) with their tasks' places (B,)."""
         features = self.net.encode(images)
         return self.net.decode_all_scales(features, pick(self.net.prompts(features), tasks))
 

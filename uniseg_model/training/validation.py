@@ -45,7 +45,7 @@ class Validator:
         return found
 
     def _dice(self, net: UniSegNet, task: Task, draws: Sequence[Draw], device: torch.device) -> dict[str, float]:
-        place = list(self._plan.tasks).index(task.key)
+        place = self._plan.place(task)
         counts = torch.zeros(len(task.labels), 2)
         for draw in draws:
             image, labels = cut(draw, self._plan.network.window)

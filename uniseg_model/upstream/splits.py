@@ -24,7 +24,7 @@ from types import MappingProxyType
 from typing import Any
 
 from uniseg_model.errors import FileFormatError
-from uniseg_model.files import whole_file
+from uniseg_model.files import write_json
 from uniseg_model.upstream.plain_pickle import read_plain_pickle
 
 Fold = Mapping[str, Sequence[str]]  # "train" and "val", as in nnU-Net's splits_final.json
@@ -113,5 +113,4 @@ def write_splits(path: Path, folds: Sequence[Fold]) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(list(folds), indent=2) + "\n", encoding="utf-8")
+    write_json(path, list(folds))
