@@ -90,6 +90,9 @@ def _troubles_named() -> Iterator[None]:
         if is_out_of_memory(exc):
             raise OutOfMemoryError(f"memory ran out in training: {str(exc).splitlines()[0]}",
                                    hint="Choose a smaller batch, window or fewer workers, or close other programs.") from exc  # fmt: skip
+        if type(exc).__module__.startswith(("torch._inductor", "torch._dynamo")):
+            raise TrainingError(f"the network could not be compiled: {str(exc).strip().splitlines()[0]}",
+                                hint="Install a C++ compiler, or train with --set compile=false.") from exc  # fmt: skip
         if "DataLoader worker" in str(exc):
             raise TrainingError(f"a process that cuts windows ended: {exc}",
                                 hint="Mostly memory has run out: choose fewer --workers, and go on with --resume.") from exc  # fmt: skip

@@ -22,6 +22,7 @@ from uniseg_model.progress import Progress, ProgressHook
 from uniseg_model.training.allocator import keep_freed_memory
 from uniseg_model.training.batches import Batch, Batches
 from uniseg_model.training.cache import PreparedCase
+from uniseg_model.training.half import half_of, spare_small_maps
 from uniseg_model.training.interrupts import deferred_interrupts
 from uniseg_model.training.losses import TaskLoss
 from uniseg_model.training.optimisers import make_optimiser, rate_at
@@ -66,7 +67,10 @@ class Trainer:
         self._net = fast_form(net).to(device).train()
         self._net.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self._optimiser = make_optimiser(plan, self._net.parameters())
-        self._scaler = torch.amp.GradScaler(enabled=device.type == "cuda")
+        self._half = half_of(plan.precision, device)
+        if device.type == "cpu" and self._half:
+            spare_small_maps(self._net)
+        self._scaler = torch.amp.GradScaler(enabled=self._half is torch.float16)
         self._loss = TaskLoss()
         self._step, self._best, self._tally, self._overflows = 0, -1.0, _Tally(), 0
         if device.type == "cpu":
@@ -127,7 +131,9 @@ class Trainer:
             self._save(keep=keep)
 
     def _parallel(self) -> nn.Module:
-        step = AllScales(self._net)
+        step: nn.Module = AllScales(self._net)
+        if self._plan.compile:
+            step = torch.compile(step, dynamic=False)  # type: ignore[assignment]
         if self._processes.world == 1:
             return step
         where = [self._processes.local] if self._device.type == "cuda" else None
@@ -145,7 +151,7 @@ class Trainer:
         self._forget_gradients()
         images = batch.images.to(self._device, memory_format=torch.channels_last_3d)
         place = self._plan.place(batch.task)
-        with torch.autocast(self._device.type, enabled=self._device.type == "cuda"):
+        with torch.autocast(self._device.type, dtype=self._half, enabled=self._half is not None):
             scales = model(images, torch.full((len(images),), place))
         loss = self._loss(scales, batch.labels.to(self._device), batch.task.n_classes)
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]

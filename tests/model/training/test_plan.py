@@ -62,6 +62,8 @@ def test_a_file_changes_what_it_names(tmp_path: Path) -> None:
         ("[task_weights]\nliver = 0", "weights of tasks are above 0"),
         ("iterations = 1e3", r"iterations in a plan is a whole number, not 1000\.0"),
         ("rate = inf", "rate in a plan is a finite number, not inf"),
+        ('precision = "float16"', "the precision of a training must be one of auto, float32, bfloat16, not 'float16'"),
+        ("compile = 1", "compile in a plan is true or false, not 1"),
         ("rate = true", "rate in a plan is a finite number, not True"),
         ("task_weights = 3", "task_weights is a table of numbers, not 3"),
         ("tasks = 3", "'tasks' in the plan must be a table, it is 3"),
@@ -78,8 +80,8 @@ def test_a_file_that_makes_no_sense_is_refused(tmp_path: Path, text: str, said: 
 
 def test_single_lines_come_after_the_file(tmp_path: Path) -> None:
     (tmp_path / "p.toml").write_text("rate = 0.1\nbatch = 4\n")
-    plan = read_plan(tmp_path / "p.toml", builtin_tasks(), ["rate=0.2", "task_weights={liver=3}"])
-    assert (plan.rate, plan.batch, plan.task_weights) == (0.2, 4, {"liver": 3})
+    plan = read_plan(tmp_path / "p.toml", builtin_tasks(), ["rate=0.2", "task_weights={liver=3}", "compile=true"])
+    assert (plan.rate, plan.batch, plan.task_weights, plan.compile) == (0.2, 4, {"liver": 3}, True)
     with pytest.raises(OptionError, match=r"'rate' is no setting of a plan: .* Write it as in TOML"):
         read_plan(None, builtin_tasks(), ["rate"])
 
