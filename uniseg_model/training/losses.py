@@ -13,14 +13,16 @@ _SMOOTH = 1e-5
 
 
 class TaskLoss:
-    """The loss of one step: Dice (each sample, no background) and cross-entropy over the task's classes, at all scales.
+    """The loss of one step: Dice (no background) and cross-entropy over the task's classes, at all scales.
 
     Full resolution counts 1, each coarser one half of the one before, the coarsest nothing; the weights sum to 1.
+
+    batch_dice: one Dice over all samples together, not one for each.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, batch_dice: bool = False) -> None:
         self._one_scale = DiceCELoss(
-            include_background=False, to_onehot_y=True, softmax=True, batch=False, smooth_nr=_SMOOTH, smooth_dr=_SMOOTH
+            include_background=False, to_onehot_y=True, softmax=True, batch=batch_dice, smooth_nr=_SMOOTH, smooth_dr=_SMOOTH
         )
 
     def __call__(self, scales: Sequence[Tensor], labels: Tensor, n_classes: int) -> Tensor:

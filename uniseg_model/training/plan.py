@@ -39,6 +39,8 @@ class Plan:
     validation_windows: of each task at each validation.
     save_every: steps between two checkpoints, which is what a crash can lose. keep_every: steps between two
         checkpoints that stay; 0 keeps none but the last.
+    batch_dice: Dice over all windows of a step together (of one process), so that what is found in a window without the
+        structure counts as wrong. Counted alone, as in the paper, such a window's Dice has no gradient.
     precision: of the network's steps: ``auto`` (float16 on a GPU, float32 on a CPU), ``float32``, or ``bfloat16``. Weights,
         losses and validation are float32 always.
     compile: turn the network into machine code before the first step, which takes minutes and needs a C++ compiler; later
@@ -68,6 +70,7 @@ class Plan:
     validation_windows: int = 50
     save_every: int = 550
     keep_every: int = 0
+    batch_dice: bool = False
     precision: str = "auto"
     compile: bool = False
     seed: int = 0

@@ -71,7 +71,7 @@ class Trainer:
         if device.type == "cpu" and self._half:
             spare_small_maps(self._net)
         self._scaler = torch.amp.GradScaler(enabled=self._half is torch.float16)
-        self._loss = TaskLoss()
+        self._loss = TaskLoss(batch_dice=plan.batch_dice)
         self._step, self._best, self._tally, self._overflows = 0, -1.0, _Tally(), 0
         if device.type == "cpu":
             keep_freed_memory()

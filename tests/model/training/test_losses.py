@@ -50,6 +50,14 @@ def test_classes_of_other_tasks_do_not_count(rng_torch: torch.Generator) -> None
     assert torch.equal(TaskLoss()([logits], labels, 2), TaskLoss()([other], labels, 2))
 
 
+def test_dice_of_the_batch_counts_what_is_found_where_nothing_is() -> None:
+    """Two windows of two voxels, even odds; the second is empty. Alone: 1/2 and 0; together 2 * 0.5 / (2 + 1)."""
+    labels = torch.tensor([[[[0, 1]]], [[[0, 0]]]])
+    logits = torch.zeros(2, 2, 1, 1, 2)
+    assert float(TaskLoss()([logits], labels, 2)) == pytest.approx(math.log(2) + 1 - 0.25, abs=1e-4)
+    assert float(TaskLoss(batch_dice=True)([logits], labels, 2)) == pytest.approx(math.log(2) + 1 - 1 / 3, abs=1e-5)
+
+
 def test_an_absent_structure_gives_a_finite_loss_and_gradient() -> None:
     logits = torch.zeros((1, 2, 2, 2, 2), requires_grad=True)
     loss = TaskLoss()([logits], torch.zeros((1, 2, 2, 2)), 2)
