@@ -177,9 +177,3 @@ def closest_world_axes(affine: np.ndarray) -> list[tuple[int, int]]:
 def _alignment(cosines: np.ndarray, order: tuple[int, ...]) -> float:
     # Rounded, so that float noise in a 45-degree affine does not break the tie.
     return round(float(sum(abs(cosines[world, axis]) for axis, world in enumerate(order))), 6)
-
-
-def corner_distance_mm(a: np.ndarray, b: np.ndarray, shape: Shape) -> float:
-    """Largest distance in mm between the places two affines give to a corner of a grid of ``shape`` (Z, Y, X)."""
-    corners = np.array([[z, y, x, 1.0] for z in (0, shape[0] - 1) for y in (0, shape[1] - 1) for x in (0, shape[2] - 1)])
-    return float(np.linalg.norm(((a - b) @ corners.T)[:3], axis=0).max())

@@ -282,7 +282,7 @@ CHANNELS: dict[str, tuple[Make, str]] = {
         two(voxels(noise()[:, :, :20])),
         r"image 2 has \(20, 24, 20\) voxels .* \(28, 24, 20\).* one grid\. Resample",
     ),
-    "another place": (two(moved), r"image 2 lies 50 mm away from image 1 .* one grid\. Resample"),
+    "another place": (two(moved), r"image 2 lies 50 mm away from image 1, .* one grid\. Resample"),
     "an empty one": (two(voxels(noise() * 0)), r"image\.nii\.gz.*every voxel is 0|every voxel of .*image\.nii\.gz.* is 0"),
 }
 

@@ -103,8 +103,8 @@ def moved(millimetres: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("values", "affine", "reason"), [
-    (labels()[:-1], AFFINE, r"prediction's grid \(z, y, x\) is \(7, 9, 10\), the reference's is \(8, 9, 10\)"),
-    (labels(), moved(0.026), r"lies elsewhere: .* up to 0\.026 mm .* 0\.025 mm are allowed \(5% of"),
+    (labels()[:-1], AFFINE, r"the prediction has \(7, 9, 10\) voxels \(z, y, x\), the reference has \(8, 9, 10\)"),
+    (labels(), moved(0.026), r"the prediction lies 0\.026 mm away from the reference, 0\.025 mm are allowed \(5% of"),
     (labels() * 7, AFFINE, r"bad\.nii\.gz holds the label 7, .* 'liver' has only 0 background, 1 liver, 2 liver tumour"),
     (labels().astype(np.int16) * -1, AFFINE, r"holds the label -1"),
     (labels() * np.float32(0.5), AFFINE, r"bad\.nii\.gz .*whole numbers"),

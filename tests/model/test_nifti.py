@@ -777,7 +777,10 @@ def test_channels_on_other_grids_are_refused(tmp_path: Path) -> None:
     shorter, apart = write(tmp_path / "b.nii", voxels(2, 3, 3)), write(tmp_path / "c.nii", voxels(2, 3, 4), moved)
     with pytest.raises(GeometryError, match=r"image 2 has \(3, 3, 2\) voxels \(z, y, x\), image 1 has \(4, 3, 2\)"):
         read_volume([first, shorter])
-    with pytest.raises(GeometryError, match=r"image 3 lies 0\.03 mm away from image 1 .* Resample the images onto one grid"):
+    with pytest.raises(
+        GeometryError,
+        match=r"image 3 lies 0\.03 mm away from image 1, 0\.025 mm are allowed .* Resample the images onto one grid",
+    ):
         read_volume([first, first, apart])
 
 

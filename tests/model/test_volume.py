@@ -15,7 +15,8 @@ from orientations import ORIENTATIONS, WORLD, oriented_affine
 from scipy.spatial.transform import Rotation
 
 from uniseg_model.errors import GeometryError, IntensityError
-from uniseg_model.volume import Source, Volume, closest_world_axes, corner_distance_mm, trusted_spacing, voxel_lengths
+from uniseg_model.grids import corner_distance_mm
+from uniseg_model.volume import Source, Volume, closest_world_axes, trusted_spacing, voxel_lengths
 
 AXIAL = np.array([[0, 0, 0.5, -10], [0, 0.75, 0, 20], [3, 0, 0, 5], [0, 0, 0, 1.0]])  # z up, y to the front, x to the right
 

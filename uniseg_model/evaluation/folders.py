@@ -14,15 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
-from uniseg_model.errors import FileFormatError, GeometryError, ImageError
+from uniseg_model.errors import FileFormatError, ImageError
 from uniseg_model.evaluation.metrics import check_tolerance, dice, hd95_mm, surface_dice, volume_error_percent
 from uniseg_model.evaluation.scores import CaseScores, Evaluation, StructureScores
+from uniseg_model.grids import Grid, check_same_grid
 from uniseg_model.io import NIFTI_SUFFIXES, read_labels
 from uniseg_model.progress import Progress, ProgressHook, ignore_progress
 from uniseg_model.tasks import Task
-from uniseg_model.volume import corner_distance_mm, voxel_lengths
-
-_SAME_PLACE = 0.05  # two grids are one when their corners lie within this share of the smallest voxel length
+from uniseg_model.volume import voxel_lengths
 
 
 def evaluate_folders(
@@ -63,7 +62,7 @@ def evaluate_folders(
 
 def _score(prediction: Path, reference: Path, task: Task, tolerance_mm: float) -> dict[str, StructureScores]:
     (found, found_affine), (wanted, affine) = read_labels(prediction), read_labels(reference)
-    check_same_grid("prediction", found.shape, found_affine, wanted.shape, affine)
+    check_same_grid("the prediction", Grid(found.shape, found_affine), "the reference", Grid(wanted.shape, affine))
     for labels, path in ((found, prediction), (wanted, reference)):
         _check_declared(labels, path, task)
     spacing_mm, voxel_ml = voxel_lengths(affine), abs(float(np.linalg.det(affine[:3, :3]))) / 1000.0
@@ -79,23 +78,6 @@ def _score(prediction: Path, reference: Path, task: Task, tolerance_mm: float) -
             prediction_ml=np.count_nonzero(a) * voxel_ml,
         )
     return scores
-
-
-def check_same_grid(
-    what: str, found: tuple[int, ...], found_affine: np.ndarray, wanted: tuple[int, ...], affine: np.ndarray
-) -> None:
-    """Refuse what does not lie on the reference's grid. found, wanted: shapes (Z, Y, X).
-
-    Raises:
-        GeometryError: it does not, named as ``what``.
-    """
-    if found != wanted:
-        raise GeometryError(f"the {what}'s grid (z, y, x) is {found}, the reference's is {wanted}")
-    z, y, x = wanted
-    apart_mm, allowed_mm = corner_distance_mm(found_affine, affine, (z, y, x)), _SAME_PLACE * min(voxel_lengths(affine))
-    if apart_mm > allowed_mm:
-        raise GeometryError(f"the {what} lies elsewhere: its corners are up to {apart_mm:.3g} mm from the reference's, "
-                            f"and {allowed_mm:.3g} mm are allowed ({_SAME_PLACE:.0%} of the smallest voxel length)")  # fmt: skip
 
 
 def _check_declared(labels: np.ndarray, path: Path, task: Task) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from uniseg_model.errors import FileFormatError, ImageError
-from uniseg_model.evaluation.folders import check_same_grid
 from uniseg_model.evaluation.pictures import Picture, draw_difference
 from uniseg_model.evaluation.scores import CaseScores, Evaluation
+from uniseg_model.grids import Grid, check_same_grid
 from uniseg_model.io import NIFTI_SUFFIXES, read_labels, read_volume
 
 N_WORST = 3  # of each structure
@@ -76,7 +76,7 @@ def _image_of(case: str, shape: tuple[int, ...], affine: np.ndarray, images: Pat
         return None, f"there is no image {case}_0000.nii.gz"
     try:
         volume = read_volume(path)
-        check_same_grid("image", volume.shape, volume.affine, shape, affine)
+        check_same_grid("the image", Grid(volume.shape, volume.affine), "the reference", Grid(shape, affine))
     except ImageError as exc:
         return None, str(exc)
     return volume.array[0], ""

@@ -12,14 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from uniseg_model.errors import FileFormatError, GeometryError, ImageError
+from uniseg_model.errors import FileFormatError, ImageError
+from uniseg_model.grids import Grid, check_same_grid
 from uniseg_model.io import nifti
 from uniseg_model.io.nifti import NIFTI_SUFFIXES, read_labels, write_image, write_labels
-from uniseg_model.volume import Source, Volume, corner_distance_mm
+from uniseg_model.volume import Source, Volume
 
 __all__ = ["NIFTI_SUFFIXES", "read_labels", "read_volume", "write_image", "write_labels"]
-
-_GRID_TOLERANCE = 0.05  # channels may be apart by this share of the smallest voxel edge: header rounding, not anatomy
 
 
 def read_volume(paths: str | PathLike[str] | Sequence[str | PathLike[str]], *, series: str | None = None) -> Volume:
@@ -74,7 +73,8 @@ def _stack_channels(volumes: list[Volume]) -> Volume:
     """One volume of all channels, on the first one's grid; the others must lie on it."""
     first = volumes[0]
     for number, other in enumerate(volumes[1:], start=2):
-        _check_same_grid(first, other, number)
+        check_same_grid(f"image {number}", Grid(other.shape, other.affine), "image 1", Grid(first.shape, first.affine),
+                        hint="Resample the images onto one grid first.")  # fmt: skip
     source = Source(
         paths=tuple(path for v in volumes for path in v.source.paths),
         format=first.source.format,
@@ -84,16 +84,3 @@ def _stack_channels(volumes: list[Volume]) -> Volume:
     array = np.concatenate([v.array for v in volumes])
     warnings = tuple(dict.fromkeys(w for v in volumes for w in v.warnings if "NaN" not in w))  # NaN is counted anew
     return Volume(array, first.affine, source, first.spacing_mm, warnings)
-
-
-def _check_same_grid(first: Volume, other: Volume, number: int) -> None:
-    hint = "Resample the images onto one grid first."
-    if other.shape != first.shape:
-        raise GeometryError(
-            f"image {number} has {other.shape} voxels (z, y, x), image 1 has {first.shape}: channels need one grid", hint=hint
-        )
-    apart_mm = corner_distance_mm(first.affine, other.affine, first.shape)
-    if apart_mm > _GRID_TOLERANCE * min(first.spacing_mm):
-        raise GeometryError(
-            f"image {number} lies {apart_mm:.3g} mm away from image 1 (affines differ): channels need one grid", hint=hint
-        )

@@ -26,7 +26,8 @@ from nibabel.volumeutils import array_from_file
 
 from uniseg_model.errors import FileFormatError, GeometryError, OutputError
 from uniseg_model.files import whole_file
-from uniseg_model.volume import Source, Volume, corner_distance_mm, trusted_spacing, voxel_lengths
+from uniseg_model.grids import corner_distance_mm
+from uniseg_model.volume import Source, Volume, trusted_spacing, voxel_lengths
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 

@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from uniseg_model.errors import FileFormatError, GeometryError, OutputError, UniSegError
+from uniseg_model.errors import FileFormatError, OutputError, UniSegError
 from uniseg_model.files import TEMPORARY, WRITE_HINT, file_sha256, whole_file
+from uniseg_model.grids import Grid, check_same_grid
 from uniseg_model.io import read_labels, read_volume
 from uniseg_model.preprocess import Prepared, Recipe, prepare
 from uniseg_model.progress import Progress, ProgressHook
@@ -168,9 +169,8 @@ def prepare_labels(labels: np.ndarray, prepared: Prepared, n_classes: int) -> np
 
 def _checked_labels(case: Case, task: Task, volume: Volume) -> np.ndarray:
     labels, affine = read_labels(case.labels)
-    if labels.shape != volume.shape or not np.allclose(affine, volume.affine, atol=1e-3):
-        raise GeometryError(f"the labels {labels.shape} do not lie on the image's grid {volume.shape}",
-                            hint="Resample the labels onto the image, with the nearest neighbour.")  # fmt: skip
+    check_same_grid("the label map", Grid(labels.shape, affine), "the image", Grid(volume.shape, volume.affine),
+                    hint="Resample the labels onto the image, with the nearest neighbour.")  # fmt: skip
     if strange := [int(value) for value in (labels.min(), labels.max()) if not 0 <= value < task.n_classes]:
         raise FileFormatError(
             f"the labels hold the value {strange[0]}, {task.title!r} has the values 0 to {task.n_classes - 1}"

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from uniseg_model.errors import FileFormatError, GeometryError, ModalityError
+from uniseg_model.errors import FileFormatError, ModalityError
 from uniseg_model.files import whole_file
+from uniseg_model.grids import Grid, check_same_grid
 from uniseg_model.io import read_labels, read_volume, write_image, write_labels
 from uniseg_model.preprocess import axes_for
 from uniseg_model.upstream.find import Case
 from uniseg_model.upstream.layouts import DataSet
-from uniseg_model.volume import Volume, corner_distance_mm
+from uniseg_model.volume import Volume
 
 _SAME_PLACE = 0.5  # of the smallest voxel edge: how far labels may lie from their image
 
@@ -42,7 +43,8 @@ def import_case(case: Case, data_set: DataSet, n_channels: int, folder: Path) ->
     if data_set.axes:
         turned = turn_volume(volume, data_set.axes)
         labels, affine = turn(labels, affine, data_set.axes)
-    check_place(labels, affine, turned, case.label.name, shape_only=data_set.labels_on_image)
+    own = turned.affine if data_set.labels_on_image else affine
+    check_same_grid(case.label.name, Grid(labels.shape, own), "its image", Grid(turned.shape, turned.affine), share=_SAME_PLACE)
     for number, image in enumerate(case.images):
         path = folder / "imagesTr" / f"{case.name}_{number:04d}.nii.gz"
         if turned is volume:
@@ -83,19 +85,6 @@ def turn_volume(volume: Volume, rule: str) -> Volume:
     """The volume on turned axes; the very same one if its axes are so already."""
     array, affine = turn(volume.array, volume.affine, rule)
     return volume if np.array_equal(affine, volume.affine) else Volume(array, affine)
-
-
-def check_place(labels: np.ndarray, affine: np.ndarray, volume: Volume, name: str, *, shape_only: bool) -> None:
-    """Refuse labels that lie elsewhere than their image.
-
-    Raises:
-        GeometryError: they do, or have another shape.
-    """
-    if labels.shape != volume.shape:
-        raise GeometryError(f"{name} has {labels.shape} voxels (z, y, x), its image has {volume.shape}")
-    apart_mm = corner_distance_mm(affine, volume.affine, volume.shape)
-    if not shape_only and apart_mm > _SAME_PLACE * min(volume.spacing_mm):
-        raise GeometryError(f"{name} lies {apart_mm:.3g} mm away from its image (affines differ): they need one grid")
 
 
 def copy_packed(image: Path, path: Path) -> None:

@@ -169,7 +169,10 @@ def test_tasks_share_the_scan_they_share(tmp_path: Path) -> None:
 def test_labels_on_another_grid_are_refused_by_name(folder: Path, task: Task, tmp_path: Path) -> None:
     other = make_phantom("prostate", 0, spacing_mm=(8.0, 4.0, 4.0))
     write_labels(folder / "labelsTr" / "prostate_1.nii.gz", other.labels["prostate"], other.volume)
-    with pytest.raises(GeometryError, match=r"case 'prostate_1' of prostate: the labels .* do not lie on the image's grid"):
+    with pytest.raises(
+        GeometryError,
+        match=r"case 'prostate_1' of prostate: the label map has .*, the image has .*\. Resample",
+    ):
         Cache(tmp_path / "cache").prepare_all({task: find_cases(folder, task)}, ignore_progress)
 
 
