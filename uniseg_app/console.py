@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from uniseg_model.errors import UniSegError
-from uniseg_model.progress import Progress, ProgressHook, ignore_progress
+from uniseg_model.progress import Pace, Progress, ProgressHook, ignore_progress
 
 _LINE_EVERY_S = 5.0
 _STAGES = {
@@ -91,19 +91,15 @@ def _bar() -> Iterator[ProgressHook]:
 
 def _lines() -> ProgressHook:
     """One line at each new stage, and every few seconds within a stage, with the seconds left."""
-    last_stage, last_s, began_s = "", 0.0, 0.0
+    last_stage, last_s, pace = "", 0.0, Pace()
 
     def show(progress: Progress) -> None:
-        nonlocal last_stage, last_s, began_s
-        now = time.monotonic()
-        if progress.stage != last_stage:
-            last_stage, began_s = progress.stage, now
-        elif now - last_s < _LINE_EVERY_S:
+        nonlocal last_stage, last_s
+        now, left_s = time.monotonic(), pace.left_s(progress)
+        if progress.stage == last_stage and now - last_s < _LINE_EVERY_S:
             return
-        last_s = now
-        share = progress.done / progress.total if progress.total else 0.0
-        left = f", about {(now - began_s) * (1 - share) / share:.0f} s left" if share else ""
-        warn(_describe(progress) + left)
+        last_stage, last_s = progress.stage, now
+        warn(_describe(progress) + ("" if left_s is None else f", about {left_s:.0f} s left"))
 
     return show
 
