@@ -6,7 +6,7 @@ Tasks with the same recipe share one prepared array and, window by window, one e
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ class Options:
     spacing_mm, axes: in place of the tasks' own.
     batch: windows at once; None: as the device allows.
     confidence: keep the margin map.
+    focus: a voxel Z, Y, X of the image; windows near it are computed first, for those who look at the preview.
     """
 
     mirror: bool | None = None
@@ -49,6 +50,7 @@ class Options:
     axes: str | None = None
     batch: int | None = None
     confidence: bool = False
+    focus: Triple | None = None
 
     def __post_init__(self) -> None:
         check_step(self.step)
@@ -117,6 +119,7 @@ class Session:
                     progress(Progress("restore", len(restored), len(run.tasks)))
                     with run.clock("restore"):
                         restored[task.key] = prepared.restore(probabilities.pop(0), margin=run.options.confidence)
+                    run.tell_restored(task, restored)
         record = run.record()
         return [Segmentation(t, restored[t.key].labels, self.volume, record, restored[t.key].margin) for t in run.tasks]
 
@@ -217,11 +220,20 @@ class _Run:
             step=self.options.step,
             mirror=bool(self.options.mirror),
             batch=self.options.batch,
+            focus=prepared.place_of(self.options.focus) if self.options.focus else None,
         )
+
+        def show(labels: list[np.ndarray]) -> dict[str, np.ndarray]:
+            return {task.key: prepared.roughly_restored(found) for task, found in zip(tasks, labels, strict=True)}
+
         with self.clock("predict"):
-            probabilities, notes = sweep_windows(self.engine, prepared.array, sweep, self.progress)
+            probabilities, notes = sweep_windows(self.engine, prepared.array, sweep, self.progress, show)
         self.notes += notes
         return probabilities
+
+    def tell_restored(self, task: Task, restored: Mapping[str, Restored]) -> None:
+        """One task is finished."""
+        self.progress(Progress("restore", len(restored), len(self.tasks), lambda: {task.key: restored[task.key].labels}))
 
     def record(self) -> RunRecord:
         volume = self.session.volume

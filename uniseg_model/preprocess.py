@@ -87,6 +87,22 @@ class Prepared:
         """Voxels of the crop box along z, y, x, before resampling."""
         return tuple(side.stop - side.start for side in self.box)
 
+    def place_of(self, voxel: Triple) -> Triple:
+        """Where a voxel of the volume lies in the prepared array, (Z, Y, X) -> (z, y, x); outside the crop also outside here."""
+        turned = [voxel[axis] for axis in self.axes.order]
+        for axis in self.axes.flips:
+            turned[axis] = self.full_shape[axis] - 1 - turned[axis]
+        scales = [to / of for to, of in zip(self.shape, self.cropped_shape, strict=True)]
+        z, y, x = ((at - side.start + 0.5) * scale - 0.5 for at, side, scale in zip(turned, self.box, scales, strict=True))
+        return z, y, x
+
+    def roughly_restored(self, labels: np.ndarray) -> np.ndarray:
+        """Labels (z, y, x) of the prepared grid on the volume's own, the nearest voxel's: quick, for the eye only."""
+        rows = [np.arange(n) * of // n for n, of in zip(self.cropped_shape, labels.shape, strict=True)]
+        whole = np.zeros(self.full_shape, np.uint8)
+        whole[self.box] = labels[np.ix_(*rows)]
+        return self.axes.undo(whole)
+
     def restore(self, probabilities: np.ndarray, *, margin: bool = False) -> Restored:
         """Labels on the volume's own grid from class probabilities (K, z, y, x) on the prepared grid.
 

@@ -7,7 +7,7 @@ step is told to the caller. Letters: C channels, K classes, z, y, x the prepared
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -18,8 +18,8 @@ from torch import Tensor
 from uniseg_model.engines import Engine
 from uniseg_model.errors import OutOfMemoryError
 from uniseg_model.progress import Progress, ProgressHook
-from uniseg_model.volume import Shape
-from uniseg_model.windows import importance, padding, window_starts
+from uniseg_model.volume import Shape, Triple
+from uniseg_model.windows import importance, nearest_first, padding, window_starts
 
 _FRUGAL = "Close other programs, use --device cpu, or ask for a coarser --spacing."
 
@@ -53,6 +53,10 @@ class Blend:
         self.sums = [total.cpu() for total in self.sums]
         self.weights = self.weights.cpu()
 
+    def labels(self, inside: tuple[slice, ...]) -> list[np.ndarray]:
+        """The best class so far (z, y, x) uint8 inside a part of the grid, one array a task; 0 where no window was yet."""
+        return [total[(slice(None), *inside)].argmax(dim=0).to(torch.uint8).cpu().numpy() for total in self.sums]
+
     def means(self) -> list[np.ndarray]:
         """Class probabilities (K, z, y, x), one array a task. The sums are used up."""
         return [total.div_(self.weights).cpu().numpy() for total in self.sums]
@@ -64,6 +68,7 @@ class Sweep:
 
     places: the tasks' places in the universal prompt. n_classes: how many classes of each to keep.
     step: see ``windows.window_starts``. batch: windows at once; None leaves it to the engine.
+    focus: a voxel z, y, x of the prepared array; windows near it come first.
     """
 
     places: tuple[int, ...]
@@ -71,14 +76,20 @@ class Sweep:
     step: float = 0.5
     mirror: bool = False
     batch: int | None = None
+    focus: Triple | None = None
 
 
 def sweep_windows(
-    engine: Engine, array: np.ndarray, sweep: Sweep, progress: ProgressHook
+    engine: Engine,
+    array: np.ndarray,
+    sweep: Sweep,
+    progress: ProgressHook,
+    show: Callable[[list[np.ndarray]], Mapping[str, np.ndarray]] | None = None,
 ) -> tuple[list[np.ndarray], list[str]]:
     """Class probabilities (K, z, y, x) float32 for each task over a prepared array (C, z, y, x), and what was stepped down.
 
     Progress counts windows, parts of a window included; what the hook raises ends the work.
+    show: makes a preview of the labels so far, (z, y, x) uint8 a task; without it there is none.
 
     Raises:
         OutOfMemoryError: one window at a time, summed on the CPU, is still too much.
@@ -88,12 +99,19 @@ def sweep_windows(
     padded = torch.from_numpy(np.pad(array, [(0, 0), *pads]))
     starts = window_starts(tuple(padded.shape[1:]), engine.window, sweep.step)  # type: ignore[arg-type]
     weight = torch.from_numpy(importance(engine.window).copy()) if len(starts) > 1 else torch.ones(engine.window)
+    inside = tuple(slice(before, before + size) for (before, _), size in zip(pads, array.shape[1:], strict=True))
+    if sweep.focus:
+        z, y, x = (at + before for at, (before, _) in zip(sweep.focus, pads, strict=True))
+        starts = nearest_first(starts, engine.window, (z, y, x))
     notes: list[str] = []
     blend = _roomy_blend(tuple(padded.shape[1:]), sweep.n_classes, engine.device, notes)  # type: ignore[arg-type]
     batch, done = sweep.batch or engine.best_batch(), 0
 
     def tick(share: float) -> None:
-        progress(Progress("predict", done + share * len(chosen), len(starts)))
+        progress(Progress("predict", done + share * len(chosen), len(starts), preview))
+
+    def preview() -> Mapping[str, np.ndarray]:
+        return show(blend.labels(inside)) if show else {}
 
     progress(Progress("predict", 0, len(starts)))
     while done < len(starts):
@@ -109,7 +127,6 @@ def sweep_windows(
                 raise
             outputs = []  # free them before the next try
             batch = _step_down(len(chosen), blend, notes, exc)
-    inside = tuple(slice(before, before + size) for (before, _), size in zip(pads, array.shape[1:], strict=True))
     return [mean[(slice(None), *inside)] for mean in blend.means()], notes
 
 

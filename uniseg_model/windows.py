@@ -6,6 +6,7 @@ All triples are along z, y, x. The rules are nnU-Net v1's, which the original us
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import product
 
@@ -13,7 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from uniseg_model.errors import OptionError
-from uniseg_model.volume import Shape
+from uniseg_model.volume import Shape, Triple
 
 _SIGMA = 1 / 8  # of the Gaussian, in window sides
 
@@ -44,6 +45,15 @@ def check_step(step: float) -> None:
 def _axis_starts(size: int, side: int, step: float) -> list[int]:
     n = math.ceil((size - side) / (side * step)) + 1
     return [0] if n == 1 else [round((size - side) / (n - 1) * i) for i in range(n)]
+
+
+def nearest_first(starts: Sequence[Shape], window: Shape, focus: Triple) -> list[Shape]:
+    """The windows by the distance of their middle from a voxel, measured in window sides; ties stay as they were."""
+
+    def distance(start: Shape) -> float:
+        return math.hypot(*((at + side / 2 - f) / side for at, side, f in zip(start, window, focus, strict=True)))
+
+    return sorted(starts, key=distance)
 
 
 def padding(shape: Shape, window: Shape) -> list[tuple[int, int]]:

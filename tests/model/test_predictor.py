@@ -47,6 +47,27 @@ def test_every_task_gives_its_own_labels_on_the_input_grid(model: Predictor, key
     assert set(found.volumes_ml()) == {label.name for label in builtin_tasks()[key].labels}
 
 
+def test_previews_grow_into_the_answer(model: Predictor, ct: Volume) -> None:
+    """The last look of each task is its labels, on the image's own grid; earlier ones have as little or less."""
+    previews: dict[str, list[np.ndarray]] = {"liver": [], "spleen": []}
+
+    def look(progress: Progress) -> None:
+        for key, labels in progress.preview().items() if progress.preview else ():
+            previews[key].append(labels.copy())
+
+    focus = tuple(side - 1.0 for side in ct.shape)
+    found = model.open(ct).segment(["liver", "spleen"], Options(focus=focus), look)
+    for answer in found:
+        assert {labels.shape for labels in previews[answer.task.key]} == {ct.shape}
+        np.testing.assert_array_equal(previews[answer.task.key][-1], answer.labels)
+        assert not previews[answer.task.key][0].any()
+
+
+def test_the_order_of_windows_changes_no_label(model: Predictor, ct: Volume) -> None:
+    [usual], [focused] = (model.open(ct).segment(["liver"], Options(focus=focus)) for focus in (None, (1.0, 2.0, 3.0)))
+    np.testing.assert_array_equal(usual.labels, focused.labels)
+
+
 def test_several_tasks_share_one_encoding(model: Predictor, ct: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
     net, encoded = model.engine._net, []  # type: ignore[attr-defined]
     encode = net.encode

@@ -400,3 +400,26 @@ def test_best_class_is_argmax_with_ties_to_the_lower_class(rng: np.random.Genera
 
     values = rng.integers(0, 3, (5, 7, 8, 9)).astype(np.float32)  # full of ties
     assert np.array_equal(_best_class(values), values.argmax(axis=0))
+
+
+# Looking before it is finished -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", ORIENTATIONS)
+def test_each_voxel_is_found_in_the_prepared_array_and_roughly_brought_back(code: str, rng: np.random.Generator) -> None:
+    image = numbered_in_a_box(rng)
+    prepared = prepare(volume_of(image, oriented(code, (1.0, 1.0, 1.0))), recipe(axes="RAS"))
+    numbers = numbers_in(prepared)
+    for voxel in np.argwhere(image)[:: max(1, int(image.max()) // 7)]:
+        z, y, x = prepared.place_of(tuple(voxel))
+        assert numbers[int(z), int(y), int(x)] == image[tuple(voxel)]
+    np.testing.assert_array_equal(prepared.roughly_restored((numbers % 200).astype(np.uint8)), image % 200)
+
+
+def test_the_rough_way_back_takes_the_nearest_voxel() -> None:
+    """8 slices of 1 mm at 2 mm: prepared slice 0 stands for slices 0 and 1; the middle of slice 0 lies at -0.25."""
+    prepared = prepare(volume_of(np.ones((8, 3, 3))), recipe((2.0, 1.0, 1.0)))
+    assert prepared.place_of((0, 0, 0)) == (-0.25, 0, 0)
+    assert prepared.place_of((5, 1, 2)) == (2.25, 1, 2)
+    labels = np.arange(4, dtype=np.uint8)[:, None, None] * np.ones((1, 3, 3), np.uint8)
+    assert prepared.roughly_restored(labels)[:, 0, 0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]

@@ -196,3 +196,21 @@ def test_with_one_window_at_once_the_sums_leave_the_gpu() -> None:
     assert notes == ["memory ran out with one window at once; the sums moved to the CPU"]
     assert blend.device.type == "cpu"
     assert blend.sums[0].min() == 3
+
+
+def test_a_preview_shows_the_windows_that_are_done_and_the_nearest_are_done_first() -> None:
+    """The network says class 1 everywhere; windows of 4 every 4 over 12, the voxel asked for lies in the last."""
+    seen = []
+
+    def look(progress: Progress) -> None:
+        if progress.preview is not None:
+            seen.append(progress.preview()["liver"][:, 0, 0].tolist())
+
+    def ones(windows: Tensor, place: int) -> Tensor:
+        return torch.stack([torch.zeros_like(windows[:, 0]), torch.ones_like(windows[:, 0])], dim=1)
+
+    sweep = Sweep((0,), (2,), step=1.0, focus=(11, 0, 0))
+    array = np.zeros((1, 12, 4, 4), np.float32)
+    [whole], _ = sweep_windows(FormulaEngine((4, 4, 4), ones), array, sweep, look, lambda found: {"liver": found[0]})
+    assert seen == [[0] * 12, [0] * 8 + [1] * 4, [0] * 4 + [1] * 8]
+    assert (whole[1] == 1).all()

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from uniseg_model.errors import OptionError
-from uniseg_model.windows import importance, padding, window_starts
+from uniseg_model.windows import importance, nearest_first, padding, window_starts
 
 
 def along(size: int, side: int, step: float = 0.5) -> list[int]:
@@ -112,3 +112,16 @@ def test_nobody_can_change_the_shared_weights() -> None:
     with pytest.raises(ValueError, match="read-only"):
         importance((4, 4, 4))[0, 0, 0] = 1
     assert importance((4, 4, 4)) is importance((4, 4, 4))
+
+
+def test_windows_near_a_voxel_come_first() -> None:
+    """Windows of 4 every 2 over 10; their middles are at 2, 4, 6, 8."""
+    starts = window_starts((10, 1, 1), (4, 1, 1))
+    assert [z for z, _, _ in nearest_first(starts, (4, 1, 1), (8.5, 0, 0))] == [6, 4, 2, 0]
+    assert [z for z, _, _ in nearest_first(starts, (4, 1, 1), (5, 0, 0))] == [2, 4, 0, 6]  # ties as they were
+
+
+def test_distance_is_measured_in_window_sides() -> None:
+    """One side away along z (8 voxels) is farther than half a side along y (2 voxels)."""
+    starts = [(0, 0, 0), (8, 0, 0), (0, 2, 0)]
+    assert nearest_first(starts, (8, 4, 4), (4, 2, 2)) == [(0, 0, 0), (0, 2, 0), (8, 0, 0)]
