@@ -5,6 +5,7 @@ Tasks with the same recipe share one prepared array and, window by window, one e
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -15,17 +16,18 @@ import numpy as np
 import torch
 
 from uniseg_model.checkpoint import Checkpoint, load_checkpoint
+from uniseg_model.cost import Cost, Pass
 from uniseg_model.engines import Engine
 from uniseg_model.engines.torch_engine import TorchEngine
 from uniseg_model.errors import OptionError, TaskError
-from uniseg_model.preprocess import Prepared, Recipe, Restored, axes_for, prepare
+from uniseg_model.preprocess import Prepared, Recipe, Restored, axes_for, largest_shape, prepare
 from uniseg_model.progress import Progress, ProgressHook, ignore_progress
 from uniseg_model.record import RunRecord, Stopwatch, peak_memory_gb
 from uniseg_model.segmentation import MergedMap, Segmentation
 from uniseg_model.sliding import Sweep, out_of_memory_named, sweep_windows
 from uniseg_model.suitability import check_channels, doubts
 from uniseg_model.tasks import Task, check_axes
-from uniseg_model.volume import Triple, Volume
+from uniseg_model.volume import Shape, Triple, Volume
 from uniseg_model.windows import check_step
 
 _SUMS_BYTES = 4e9  # of class sums in one pass; more tasks than fit take another pass, and encode again
@@ -83,6 +85,7 @@ class Predictor:
             torch.set_num_threads(threads)
         self.checkpoint = checkpoint
         self.engine: Engine = TorchEngine(checkpoint.network(), device, precision)
+        self.decoding_s: float | None = None  # measured by the last run
 
     def open(self, volume: Volume) -> Session:
         """A session on one image."""
@@ -150,7 +153,7 @@ class Session:
         structures = {values[task.key, label.name]: (task, label) for task in run.tasks for label in task.labels}
         prepared = run.prepared(recipes.pop())
         fused = np.zeros(prepared.shape, np.uint8)
-        for group in run.split(prepared, run.tasks):
+        for group in run.split(prepared.shape, run.tasks):
             probabilities = run.sweep(prepared, group, whole_head=True)
             for task in group:
                 best = probabilities.pop(0).argmax(axis=0)
@@ -161,11 +164,32 @@ class Session:
             labels = prepared.restore(one_hot).labels
         return MergedMap(labels, self.volume, structures, "original: later tasks overwrite on the network's grid"), run.record()
 
+    def cost(self, tasks: Sequence[str | Task], options: Options | None = None) -> Cost:
+        """What :meth:`segment` will take at most; exact once the image is prepared.
+
+        Raises:
+            TaskError, ModalityError: as :meth:`segment`. GeometryError: the spacing would make an array beyond any machine.
+        """
+        passes = list(_Run(self, self._tasks(tasks), options or Options(), ignore_progress).planned())
+        engine, window_s = self._predictor.engine, self._predictor.decoding_s
+        largest = max(one.bytes() for one in passes)
+        is_gpu = engine.device.type == "cuda"  # where sums that do not fit move to the CPU
+        return Cost(
+            windows=sum(one.windows(engine.window) for one in passes),
+            memory_gb=(engine.window_bytes() + (0 if is_gpu else largest)) / 1e9,
+            free_gb=engine.free_gb(),
+            seconds=None if window_s is None else window_s * sum(one.decodings(engine.window) for one in passes),
+        )
+
     def prepare(self, recipe: Recipe) -> Prepared:
         """The image under a recipe, prepared once."""
         if recipe not in self._prepared:
             self._prepared[recipe] = prepare(self.volume, recipe)
         return self._prepared[recipe]
+
+    def shape_under(self, recipe: Recipe) -> Shape:
+        """Voxels of the prepared array under a recipe; before it is prepared, the most there can be."""
+        return self._prepared[recipe].shape if recipe in self._prepared else largest_shape(self.volume, recipe)
 
     def _tasks(self, tasks: Sequence[str | Task]) -> list[Task]:
         known = self.tasks
@@ -205,12 +229,25 @@ class _Run:
 
     def passes(self) -> Iterator[tuple[Prepared, list[Task]]]:
         """Tasks that share a prepared array, split where their class sums would take too much memory."""
+        for recipe, group in self.groups().items():
+            prepared = self.prepared(recipe)
+            yield from ((prepared, part) for part in self.split(prepared.shape, group))
+
+    def planned(self) -> Iterator[Pass]:
+        """The same, before anything is done."""
+        flips = 8 if self.options.mirror else 1
+        for recipe, group in self.groups().items():
+            shape = self.session.shape_under(recipe)
+            for part in self.split(shape, group):
+                n_classes = sum(task.n_classes for task in part)
+                yield Pass(shape, len(recipe.intensity), len(part), n_classes, flips, self.options.step)
+
+    def groups(self) -> dict[Recipe, list[Task]]:
+        """The tasks by what the image becomes for them."""
         groups: dict[Recipe, list[Task]] = {}
         for task in self.tasks:
             groups.setdefault(self.recipe(task), []).append(task)
-        for recipe, group in groups.items():
-            prepared = self.prepared(recipe)
-            yield from ((prepared, part) for part in self.split(prepared, group))
+        return groups
 
     def sweep(self, prepared: Prepared, tasks: list[Task], *, whole_head: bool) -> list[np.ndarray]:
         """The class probabilities of each task; ``whole_head`` keeps classes beyond the task's."""
@@ -229,7 +266,14 @@ class _Run:
         with self.clock("predict"):
             probabilities, notes = sweep_windows(self.engine, prepared.array, sweep, self.progress, show)
         self.notes += notes
+        self._measure(prepared, sweep)
         return probabilities
+
+    def _measure(self, prepared: Prepared, sweep: Sweep) -> None:
+        """Remember how fast this device is."""
+        flips = 8 if sweep.mirror else 1
+        done = Pass(prepared.shape, len(prepared.array), len(sweep.places), sum(sweep.n_classes), flips, sweep.step)
+        self.session._predictor.decoding_s = self.clock.last_s / done.decodings(self.engine.window)
 
     def tell_restored(self, task: Task, restored: Mapping[str, Restored]) -> None:
         """One task is finished."""
@@ -267,9 +311,9 @@ class _Run:
         with self.clock("prepare"):
             return self.session.prepare(recipe)
 
-    def split(self, prepared: Prepared, tasks: list[Task]) -> list[list[Task]]:
+    def split(self, shape: Shape, tasks: list[Task]) -> list[list[Task]]:
         """The tasks in parts whose class sums fit into memory together."""
-        task_bytes = 4 * self.checkpoint.config.n_classes * prepared.array[0].size
+        task_bytes = 4 * self.checkpoint.config.n_classes * math.prod(shape)
         at_once = max(1, int(_SUMS_BYTES // task_bytes))
         return [tasks[i : i + at_once] for i in range(0, len(tasks), at_once)]
 

@@ -179,6 +179,18 @@ def prepare(volume: Volume, recipe: Recipe, *, array: np.ndarray | None = None) 
     return Prepared(array, recipe, axes, box, spacing_mm, turned.shape[1:])
 
 
+def largest_shape(volume: Volume, recipe: Recipe) -> Shape:
+    """Voxels z, y, x of the prepared array if nothing is cropped, known without looking at a voxel.
+
+    Raises:
+        GeometryError: as :func:`prepare`.
+    """
+    order = axes_for(volume.affine, recipe.axes).order
+    z, y, x = (volume.shape[axis] for axis in order)
+    spacing_mm: Triple = tuple(volume.spacing_mm[axis] for axis in order)  # type: ignore[assignment]
+    return new_shape((z, y, x), spacing_mm, recipe.spacing_mm)
+
+
 def _values(cropped: np.ndarray, shape: Shape, apart: int | None, intensity: tuple[str, ...]) -> np.ndarray:
     array = np.empty((len(cropped), *shape), np.float32)
     for channel, rule, out in zip(cropped, intensity, array, strict=True):

@@ -44,6 +44,7 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self.last_s = 0.0  # of the last visit
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
@@ -52,7 +53,8 @@ class Stopwatch:
         try:
             yield
         finally:
-            self.seconds[stage] = round(self.seconds.get(stage, 0.0) + time.perf_counter() - start, 3)
+            self.last_s = time.perf_counter() - start
+            self.seconds[stage] = round(self.seconds.get(stage, 0.0) + self.last_s, 3)
 
 
 def loaded_versions() -> dict[str, str]:

@@ -29,6 +29,12 @@ class FormulaEngine:
     def best_batch(self) -> int:
         return 1
 
+    def window_bytes(self) -> int:
+        return 0
+
+    def free_gb(self) -> float | None:
+        return None
+
     def run(self, windows: Tensor, places: Sequence[int], *, mirror: bool, tick: Tick) -> list[Tensor]:
         if len(windows) > self.most:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")

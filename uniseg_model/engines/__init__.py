@@ -28,6 +28,14 @@ class Engine(Protocol):
         """How many windows to try at once."""
         ...
 
+    def window_bytes(self) -> int:
+        """Memory that one window takes while it is computed, counted generously."""
+        ...
+
+    def free_gb(self) -> float | None:
+        """Memory of the device that can still be had; None where nobody tells."""
+        ...
+
     def run(self, windows: torch.Tensor, places: Sequence[int], *, mirror: bool, tick: Tick) -> list[torch.Tensor]:
         """Class probabilities (B, K, Z, Y, X) float32 of windows (B, C, Z, Y, X), one tensor for each task.
 

@@ -10,6 +10,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from uniseg_model.cost import free_memory_gb
 from uniseg_model.engines import Tick
 from uniseg_model.errors import DeviceError, OptionError
 from uniseg_model.network.uniseg import UniSegNet, pick
@@ -46,13 +47,17 @@ class TorchEngine:
         """On a CPU 1, or 2 of a small network; on a GPU as many as half of the free memory is likely to hold."""
         # torch leaves a lone small map (channels x Z x Y below 20480) to a loop that is five times slower than oneDNN; two go
         # to oneDNN together. Large windows gain little by it, and their memory would double.
-        dtype = PRECISIONS[self.precision]
-        window_bytes = _LIVE_MAPS * self._net.config.features[0] * math.prod(self.window) * dtype.itemsize
         if self.device.type != "cuda":
-            return 2 if window_bytes < _SMALL_BYTES else 1
-        free, _ = torch.cuda.mem_get_info(self.device)
-        free += torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
-        return max(1, min(_MOST_WINDOWS, free // 2 // window_bytes))
+            return 2 if self.window_bytes() < _SMALL_BYTES else 1
+        return max(1, min(_MOST_WINDOWS, _free_gpu_bytes(self.device) // 2 // self.window_bytes()))
+
+    def window_bytes(self) -> int:
+        """See :meth:`Engine.window_bytes`."""
+        return _LIVE_MAPS * self._net.config.features[0] * math.prod(self.window) * PRECISIONS[self.precision].itemsize
+
+    def free_gb(self) -> float | None:
+        """See :meth:`Engine.free_gb`."""
+        return _free_gpu_bytes(self.device) / 1e9 if self.device.type == "cuda" else free_memory_gb()
 
     def run(self, windows: Tensor, places: Sequence[int], *, mirror: bool, tick: Tick) -> list[Tensor]:
         """See :meth:`Engine.run`."""
@@ -78,6 +83,11 @@ class TorchEngine:
     def _autocast(self) -> AbstractContextManager[object]:
         dtype = PRECISIONS[self.precision]
         return nullcontext() if dtype is torch.float32 else torch.autocast(self.device.type, dtype)
+
+
+def _free_gpu_bytes(device: torch.device) -> int:
+    free, _ = torch.cuda.mem_get_info(device)
+    return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
 
 
 def find_device(name: str) -> torch.device:
