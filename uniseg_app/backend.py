@@ -1,336 +1,172 @@
-"""What every front end stands on: which weights, which tasks, run, save. It knows no terminal, window or page."""
+"""What a window and a page stand on: one model on one device, images with their answers on the way, jobs in a lane.
+
+Everything that takes time is a job. A front end asks, looks at the job, and is never waited for.
+"""
 
 from __future__ import annotations
 
-import itertools
-import os
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+import hashlib
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from uniseg_app.outputs import check_file, check_folder, check_output, check_replaceable, is_label_file, staged
-from uniseg_app.settings import read_settings
-from uniseg_model.errors import OptionError, OutputError, WeightsError
-from uniseg_model.files import write_sealed_json
-from uniseg_model.io import read_volume
-from uniseg_model.progress import Progress, ProgressHook, ignore_progress
-from uniseg_model.segmentation import MergedMap, Segmentation, merge, sidecar
-from uniseg_model.suitability import suitable_tasks
-from uniseg_model.tasks import Task, TaskRegistry, builtin_tasks, read_tasks
+from uniseg_app.commands import find_weights
+from uniseg_app.job_log import JobLog
+from uniseg_app.jobs import Job, Lane
+from uniseg_model.errors import ModalityError
+from uniseg_model.progress import Progress, ProgressHook
+from uniseg_model.segmentation import Segmentation
+from uniseg_model.suitability import check_channels, doubts
+from uniseg_model.tasks import Task
 from uniseg_model.volume import Volume
 
 if TYPE_CHECKING:
-    from uniseg_model.predictor import Options, Predictor
-    from uniseg_model.record import RunRecord
-    from uniseg_model.training.plan import Plan
-    from uniseg_model.training.run import Listener
-    from uniseg_model.training.start import TrainingRequest
-    from uniseg_model.upstream import ImportSummary
+    import numpy as np
 
-MERGE_RULES = ("keep", "original")
-_DEMO_SEED = 100  # of no phantom that was trained on or tested with
+    from uniseg_model.cost import Cost
+    from uniseg_model.predictor import Options, Predictor, Session
+    from uniseg_model.preprocess import Prepared, Recipe
+
+Look = Callable[["Mapping[str, np.ndarray]"], None]
+_IMAGES = 4  # images whose prepared arrays are kept
 
 
 @dataclass(frozen=True)
-class SegmentRequest:
-    """One image to segment, as a person puts it.
+class Choice:
+    """A task beside an image.
 
-    images: one file per channel, one 4-D file, or one DICOM folder. tasks: keys, or ``all``.
-    out: a folder, or a NIfTI name for one map. merge: one of ``MERGE_RULES``.
-    report: where the run record goes besides the folder's own ``run.json``.
-    overwrite: replace even label files that were edited since, or that this program did not write.
+    refused: why it cannot be asked for; empty when it can. doubts: why its answer deserves distrust.
     """
 
-    images: tuple[Path, ...]
-    tasks: tuple[str, ...]
-    out: Path
-    options: Options
+    task: Task
+    refused: str = ""
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def suits(self) -> bool:
+        """Whether nothing speaks against it."""
+        return not (self.refused or self.doubts)
+
+
+@dataclass
+class Backend:
+    """One model, kept; any number of images and people.
+
+    weights: named, or None for those the settings say, else the embedded ones. device, threads: see ``load_model``.
+    look_every_s: how often somebody who looks is shown a preview, at most.
+    """
+
     weights: Path | None = None
     device: str = "auto"
-    precision: str = "auto"
     threads: int | None = None
-    merge: str = "keep"
-    series: str | None = None
-    report: Path | None = None
-    overwrite: bool = False
+    log: JobLog | None = None
+    look_every_s: float = 1.0
+    lane: Lane = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.lane = Lane("device", self.log)
+        self._model: Predictor | None = None
+        self._loading = threading.Lock()
+        self._prepared: OrderedDict[str, dict[Recipe, Prepared]] = OrderedDict()
+
+    def model(self) -> Predictor:
+        """The model, loaded once. Slow the first time: call it in a job, or see :meth:`warm_up`.
+
+        Raises:
+            WeightsError, DeviceError: it cannot be loaded.
+        """
+        with self._loading:
+            if self._model is None:
+                from uniseg_model.predictor import load_model
+
+                self._model = load_model(find_weights(self.weights), device=self.device, threads=self.threads)
+            return self._model
+
+    def warm_up(self) -> Job[Predictor]:
+        """A job that loads the model."""
+        return self.lane.submit("load weights", lambda progress: self.model())
+
+    def facts(self) -> dict[str, Any]:
+        """Which weights on which device, for the screen."""
+        from uniseg_model.predictor import describe_weights
+
+        model = self.model()
+        return {**describe_weights(model.checkpoint), "device": str(model.engine.device), "precision": model.engine.precision}
+
+    def choices(self, volume: Volume) -> list[Choice]:
+        """All tasks that the weights know, in prompt order, and what speaks against each on this image."""
+        return [_choice(task, volume) for task in self.model().checkpoint.tasks.values()]
+
+    def cost(self, volume: Volume, tasks: Sequence[str], options: Options | None = None) -> Cost:
+        """What a run will take.
+
+        Raises:
+            TaskError, ModalityError, OptionError: as the run itself.
+        """
+        return self._session(volume).cost(tasks, options)
+
+    def segment(
+        self, volume: Volume, tasks: Sequence[str], options: Options | None = None, *, owner: str = "", look: Look | None = None
+    ) -> Job[list[Segmentation]]:
+        """A job that segments; it refuses what cannot fit into memory before it begins.
+
+        look: is shown the labels so far, in the lane's thread, at most every ``look_every_s`` and at each finished task.
+        """
+
+        def work(progress: ProgressHook) -> list[Segmentation]:
+            progress(Progress("load weights"))
+            session = self._session(volume)
+            session.cost(tasks, options).check()
+            return session.segment(tasks, options, _looking(progress, look, self.look_every_s))
+
+        return self.lane.submit(", ".join(tasks), work, owner)
+
+    def close(self) -> None:
+        """Cancel all jobs and end."""
+        self.lane.close()
+        self._prepared.clear()
+
+    def _session(self, volume: Volume) -> Session:
+        """A session that shares what was prepared with all on images of the same voxels in the same place, and nothing else."""
+        key, model = _fingerprint(volume), self.model()
+        with self._loading:
+            prepared = self._prepared.pop(key, {})
+            self._prepared[key] = prepared
+            while len(self._prepared) > _IMAGES:
+                self._prepared.popitem(last=False)
+        return model.open(volume, prepared)
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a request came to. ``segmentations`` is empty when the original's merge was asked for."""
-
-    segmentations: tuple[Segmentation, ...]
-    merged: MergedMap | None
-    record: RunRecord
-    files: tuple[Path, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {
-            "files": [str(path) for path in self.files],
-            "tasks": {s.task.key: s.to_dict() for s in self.segmentations},
-            "merged": self.merged.to_dict() if self.merged else None,
-            "record": self.record.to_dict(),
-        }
-
-
-def find_weights(named: Path | None) -> Path:
-    """The weights to use: the named ones, ``$UNISEG_WEIGHTS``, those in the settings, or the embedded demo weights.
-
-    Raises:
-        WeightsError: there are none.
-    """
-    weights = named or installed_weights()
-    if weights is None:
-        raise WeightsError(
-            "no weights were named and none are installed",
-            hint="Name a file with --weights or $UNISEG_WEIGHTS; `uniseg weights import` makes one from the authors' checkpoint.",
-        )
-    return weights
-
-
-def installed_weights() -> Path | None:
-    """The weights of ``$UNISEG_WEIGHTS``, of the settings, or the embedded ones; None where there are none of these."""
-    from uniseg_model.predictor import embedded_weights
-
-    if chosen := os.environ.get("UNISEG_WEIGHTS"):
-        return Path(chosen)
-    embedded = embedded_weights()
-    return read_settings().weights or (embedded if embedded.exists() else None)
-
-
-def segment(request: SegmentRequest, progress: ProgressHook = ignore_progress) -> Outcome:
-    """Read, segment and save. Nothing is written unless everything is.
-
-    Raises:
-        UniSegError: of the kind that fits what is wrong. Cancelled: the hook wanted it so.
-    """
-    _check(request)
-    progress(Progress("load weights"))
-    model = _load_model(request)
-    known = model.checkpoint.tasks
-    for key in _keys(request.tasks):
-        if key != "all":
-            known[key]  # an unknown task is told before a large image is read
-    progress(Progress("read"))
-    session = model.open(read_volume(request.images, series=request.series))
-    tasks = choose_tasks(request.tasks, known, session.volume)
-    if is_label_file(request.out) and request.merge != "original" and len(tasks) > 1:
-        raise OptionError(
-            f"{len(tasks)} tasks need a folder, {request.out.name} is one file", hint="Name a folder, or one task."
-        )
-    names = _names(request, tasks)
-    _check_answers(request, [_folder(request.out) / name for name in names])
-    if request.merge == "original":
-        merged, record = session.segment_as_original(tasks, request.options, progress)
-        return _saved(request, Outcome((), merged, record), names)
-    parts = session.segment(tasks, request.options, progress)
-    merged_parts = merge(parts, session.tasks.label_values) if len(parts) > 1 else None
-    return _saved(request, Outcome(tuple(parts), merged_parts, parts[0].record), names)
-
-
-def choose_tasks(asked: Sequence[str], known: TaskRegistry, volume: Volume) -> list[Task]:
-    """The tasks behind the keys, in the order asked for; ``all`` stands for those the image suits.
-
-    Raises:
-        TaskError: an unknown key. ModalityError: ``all``, and no task takes that many channels.
-        OptionError: no key at all.
-    """
-    return _chosen(asked, known, lambda: suitable_tasks(known, volume))
-
-
-def _keys(asked: Sequence[str]) -> list[str]:
-    return [key.strip().lower() for key in asked if key.strip()]
-
-
-def _check_answers(request: SegmentRequest, labels: Sequence[Path]) -> None:
-    """The label files must not replace somebody's work, nor the report them."""
-    taken = {path.resolve() for path in [*labels, *(sidecar(path) for path in labels)]}
-    if request.report and request.report.resolve() in taken:
-        raise OutputError(f"the report {request.report} is one of the files with the labels", hint="Choose another name.")
-    check_replaceable(labels, request.images, overwrite=request.overwrite)
-
-
-def _check(request: SegmentRequest) -> None:
-    if request.merge not in MERGE_RULES:
-        raise OptionError(f"the merge rule must be {' or '.join(MERGE_RULES)}, not {request.merge!r}")
-    if request.merge == "original" and request.options.confidence:
-        raise OptionError("the original's merge has no confidence", hint="Leave out --confidence or --merge original.")
-    if request.series and not any(path.is_dir() or path.suffix.lower() == ".dcm" for path in request.images):
-        raise OptionError("a series can only be chosen of a DICOM folder, no image is one", hint="Leave --series out.")
-    check_output(request.out, request.images)
-    records = [] if is_label_file(request.out) else [request.out / "run.json"]
-    if request.report:
-        check_file(request.report, [*request.images, *filter(None, [request.weights])], "report")
-        if request.report.suffix != ".json":
-            raise OptionError(f"the report is a JSON document, its name must end in .json, not {request.report.name!r}")
-        records.append(request.report)
-    check_replaceable(records, request.images, overwrite=request.overwrite)
-
-
-def _load_model(request: SegmentRequest) -> Predictor:
-    from uniseg_model.predictor import load_model
-
-    weights = find_weights(request.weights)
-    return load_model(weights, device=request.device.lower(), precision=request.precision, threads=request.threads)
-
-
-def _folder(out: Path) -> Path:
-    return out.parent if is_label_file(out) else out
-
-
-def _names(request: SegmentRequest, tasks: Sequence[Task]) -> list[str]:
-    """Names of the label files: one a task and, of several tasks, the map of all."""
-    if is_label_file(request.out):
-        return [request.out.name]
-    single = [] if request.merge == "original" else [f"{task.key}.nii.gz" for task in tasks]
-    return single if len(single) == 1 else [*single, "merged.nii.gz"]
-
-
-def _saved(request: SegmentRequest, outcome: Outcome, names: Sequence[str]) -> Outcome:
-    folder = _folder(request.out)
-    maps: list[Segmentation | MergedMap] = [*outcome.segmentations, *([outcome.merged] if outcome.merged else [])]
-    with staged(folder) as staging:
-        for name, labels in zip(names, maps, strict=True):
-            labels.save(staging / name)
-        if folder == request.out:
-            write_sealed_json(staging / "run.json", outcome.record.to_dict())
-        files = sorted(folder / path.name for path in staging.iterdir())
-    if request.report:
-        with staged(request.report.parent) as staging:
-            write_sealed_json(staging / request.report.name, outcome.record.to_dict())
-    return replace(outcome, files=tuple(files))
-
-
-def make_phantoms(
-    keys: Sequence[str], folder: Path, count: int, seed: int, progress: ProgressHook = ignore_progress
-) -> dict[str, list[str]]:
-    """Write ``count`` synthetic cases of each task as data sets; their names by task key.
-
-    keys: one task, whose data set is the folder itself, or several (or ``all``), each with a data set of its own in
-        the folder. Tasks that one scan can answer get the same patients and share the image files.
-
-    Raises:
-        TaskError: an unknown key. OptionError: no key.
-        OutputError: the folder cannot be written, or holds cases of another task.
-    """
-    from uniseg_model.dataset import check_description, write_case, write_description
-    from uniseg_model.phantom import FAMILIES, make_phantom
-
-    known = builtin_tasks()
-    tasks = _chosen(keys, known, known.values)
-    folders = {task: folder if len(tasks) == 1 else folder / task.key for task in tasks}
-    check_folder(folder)
-    for task, place in folders.items():
-        check_description(place, task)
-    cases: dict[str, list[str]] = {task.key: [] for task in tasks}
-    families = {FAMILIES[task.key]: [t for t in tasks if FAMILIES[t.key] == FAMILIES[task.key]] for task in tasks}
+def _choice(task: Task, volume: Volume) -> Choice:
     try:
-        for done, (family, number) in enumerate(itertools.product(families, range(seed, seed + count))):
-            progress(Progress("phantom", done, len(families) * count))
-            first, *_ = members = families[family]
-            phantom, case = make_phantom(first.key, number), f"{family}_{number:04d}"
-            for task in members:
-                shared = None if task is first else folders[first]
-                write_case(folders[task], case, phantom.volume, phantom.labels[task.key], images_of=shared)
-                cases[task.key].append(case)
-    finally:  # whoever interrupts keeps data sets of the cases so far
-        for task, place in folders.items():
-            if cases[task.key]:
-                write_description(place, task)
-    return cases
+        check_channels(task, volume)
+    except ModalityError as exc:
+        return Choice(task, refused=exc.message)
+    return Choice(task, doubts=tuple(doubts(task, volume)))
 
 
-def _chosen(keys: Sequence[str], known: TaskRegistry, every: Callable[[], Iterable[Task]]) -> list[Task]:
-    """The tasks behind the keys, each once; ``all`` stands for ``every``."""
-    found = {task.key: task for key in _keys(keys) for task in (every() if key == "all" else [known[key]])}
-    if not found:
-        raise OptionError("no task was asked for", hint=f"Choose from {', '.join(known)}, or all.")
-    return list(found.values())
+def _looking(progress: ProgressHook, look: Look | None, every_s: float) -> ProgressHook:
+    """The hook that also shows previews: now and then, and whenever a task is finished."""
+    last_s = time.monotonic()
+
+    def hook(now: Progress) -> None:
+        nonlocal last_s
+        progress(now)
+        if look is None or now.preview is None:
+            return
+        if now.stage == "restore" or time.monotonic() - last_s >= every_s:
+            look(now.preview())
+            last_s = time.monotonic()
+
+    return hook
 
 
-def make_plan(
-    tasks: Sequence[str], path: Path | None = None, task_file: Path | None = None, changes: Sequence[str] = ()
-) -> Plan:
-    """The paper's training of these tasks, changed by a plan file and then by single settings.
-
-    tasks: keys, or ``all``: those of the task file or, without one, the built-in ones.
-    changes: lines as they could stand in a plan file, such as ``rate = 0.001``.
-
-    Raises:
-        UniSegError: of the kind that fits what is wrong.
-    """
-    from uniseg_model.training.plan import read_plan
-
-    own = read_tasks(task_file) if task_file else []
-    known = TaskRegistry([*(task for task in builtin_tasks().values() if task.key not in {t.key for t in own}), *own])
-    registry = TaskRegistry(_chosen(tasks, known, lambda: own or known.values()))
-    return read_plan(path, registry, changes)
-
-
-def train(
-    request: TrainingRequest, progress: ProgressHook = ignore_progress, listeners: Sequence[Listener] = ()
-) -> dict[str, Any]:
-    """Train in a run folder; what came of it as plain values. The listeners are told each line of the curve.
-
-    Raises:
-        UniSegError: of the kind that fits what is wrong.
-    """
-    from uniseg_model.training.start import run_training
-
-    check_folder(request.out)
-    run = run_training(request, progress, listeners)
-    means = [line["mean_dice"] for line in run.curve() if "mean_dice" in line]
-    return {
-        "steps": request.plan.iterations,
-        "final_weights": str(run.final),
-        "best_weights": str(run.best),
-        "best_validation_dice": max(means, default=None),
-    }
-
-
-def import_data(
-    name: str, source: Path, root: Path, splits: Path | None, progress: ProgressHook = ignore_progress
-) -> ImportSummary:
-    """Bring a published data set from a person's own download into ROOT/NAME.
-
-    Raises:
-        UniSegError: of the kind that fits what is wrong. Cancelled: the hook wanted it so.
-    """
-    from uniseg_model.upstream import import_upstream
-
-    check_folder(root)
-    return import_upstream(name.strip().lower(), source, root, splits=splits, progress=progress)
-
-
-def run_demo(folder: Path, progress: ProgressHook = ignore_progress) -> tuple[Outcome, dict[str, dict[str, float]]]:
-    """Segment a phantom CT under all its prompts with the installed weights or, where there are none, untrained ones.
-
-    Also returns Dice against the phantom's known answers, by task key and structure.
-
-    Raises:
-        OutputError: the folder cannot be written.
-    """
-    from uniseg_model.checkpoint import untrained
-    from uniseg_model.evaluation import dice
-    from uniseg_model.network.config import NetworkConfig
-    from uniseg_model.phantom import make_phantom
-    from uniseg_model.predictor import Options
-
-    [[case]] = make_phantoms(["liver"], folder / "phantom", 1, _DEMO_SEED, progress).values()
-    weights = installed_weights()
-    if weights is None:
-        weights = folder / "untrained.safetensors"
-        untrained(NetworkConfig(window=(32, 96, 96), features=(4, 8, 16, 32, 40, 40))).save(weights)
-    image = folder / "phantom" / "imagesTr" / f"{case}_0000.nii.gz"
-    outcome = segment(SegmentRequest((image,), ("all",), folder / "labels", Options(), weights=weights), progress)
-    truth = make_phantom("liver", _DEMO_SEED).labels
-    scores = {
-        answer.task.key: {
-            label.name: dice(answer.labels == value, truth[answer.task.key] == value)
-            for value, label in enumerate(answer.task.labels, start=1)
-        }
-        for answer in outcome.segmentations if answer.task.key in truth
-    }  # fmt: skip
-    return outcome, scores
+def _fingerprint(volume: Volume) -> str:
+    digest = hashlib.sha256(repr((volume.array.shape, volume.spacing_mm, volume.source.modality)).encode())
+    digest.update(volume.affine.tobytes())
+    digest.update(volume.array.data if volume.array.flags.c_contiguous else volume.array.tobytes())
+    return digest.hexdigest()

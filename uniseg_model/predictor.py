@@ -87,9 +87,12 @@ class Predictor:
         self.engine: Engine = TorchEngine(checkpoint.network(), device, precision)
         self.decoding_s: float | None = None  # measured by the last run
 
-    def open(self, volume: Volume) -> Session:
-        """A session on one image."""
-        return Session(self, volume)
+    def open(self, volume: Volume, prepared: dict[Recipe, Prepared] | None = None) -> Session:
+        """A session on one image.
+
+        prepared: what is known of an image with the same voxels in the same place; the session adds to it.
+        """
+        return Session(self, volume, {} if prepared is None else prepared)
 
 
 class Session:
@@ -98,11 +101,11 @@ class Session:
     tasks: what the weights know, in prompt order.
     """
 
-    def __init__(self, predictor: Predictor, volume: Volume) -> None:
+    def __init__(self, predictor: Predictor, volume: Volume, prepared: dict[Recipe, Prepared]) -> None:
         self.volume = volume
         self.tasks = predictor.checkpoint.tasks
         self._predictor = predictor
-        self._prepared: dict[Recipe, Prepared] = {}
+        self._prepared = prepared
 
     def segment(
         self, tasks: Sequence[str | Task], options: Options | None = None, progress: ProgressHook = ignore_progress

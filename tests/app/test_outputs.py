@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tiny import ct_volume
 
-from uniseg_app.backend import SegmentRequest, find_weights, segment
+from uniseg_app.commands import SegmentRequest, find_weights, segment
 from uniseg_app.outputs import check_replaceable, staged
 from uniseg_model.dataset import check_description, write_case, write_description
 from uniseg_model.errors import OptionError, OutputError, UniSegError, WeightsError
@@ -79,7 +79,7 @@ def test_weights_named_in_the_settings_are_not_replaced_in_silence(tmp_path: Pat
     (tmp_path / "settings.toml").write_text('weights = "/nowhere/w.safetensors"\n')
     monkeypatch.setenv("UNISEG_SETTINGS", str(tmp_path / "settings.toml"))
     assert find_weights(None) == Path("/nowhere/w.safetensors")
-    from uniseg_app.backend import run_demo
+    from uniseg_app.commands import run_demo
 
     with pytest.raises(WeightsError, match=r"no weights file .*nowhere"):
         run_demo(tmp_path / "demo")

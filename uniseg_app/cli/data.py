@@ -28,10 +28,10 @@ def phantom(
     seed: Annotated[int, typer.Option(min=0, help="Of the first case; the next ones count up.")] = 0,
 ) -> None:
     """Make synthetic cases with known answers: images and labels in nnU-Net's layout."""
-    from uniseg_app import backend
+    from uniseg_app import commands
 
     with progress_shown(quiet=False) as progress:
-        cases = backend.make_phantoms(task.split(","), out, count, seed, progress)
+        cases = commands.make_phantoms(task.split(","), out, count, seed, progress)
     for key, names in cases.items():
         place = out if len(cases) == 1 else out / key
         say(f"{len(names)} cases of {builtin_tasks()[key].title!r} in {place}: imagesTr, labelsTr, dataset.json")
@@ -45,10 +45,10 @@ def import_data(
     as_json: Json = False,
 ) -> None:  # fmt: skip
     """Import a published data set from your own download, as UniSeg was trained on it. Run again to add what is missing."""
-    from uniseg_app import backend
+    from uniseg_app import commands
 
     with progress_shown(quiet=as_json) as progress:
-        found = backend.import_data(name, source, out, splits, progress)
+        found = commands.import_data(name, source, out, splits, progress)
     if as_json:
         say_json(found.to_dict())
     else:

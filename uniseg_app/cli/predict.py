@@ -14,7 +14,7 @@ from uniseg_model import DISCLAIMER
 from uniseg_model.errors import OptionError
 
 if TYPE_CHECKING:
-    from uniseg_app.backend import Outcome
+    from uniseg_app.commands import Outcome
 
 
 def tasks(weights: Weights = None, as_json: Json = False) -> None:
@@ -57,18 +57,18 @@ def segment(
     """Segment one image. Labels are written on the image's own grid, names and volumes beside them."""
     if engine not in ("auto", "torch"):
         raise OptionError(f"the engine must be auto or torch, not {engine!r}")
-    from uniseg_app import backend
+    from uniseg_app import commands
     from uniseg_model.predictor import Options
 
     axes = axes.upper() if axes and len(axes) == 3 else axes
     options = Options(mirror=mirror, step=step, spacing_mm=triple(spacing), axes=axes, batch=batch, confidence=confidence)
-    request = backend.SegmentRequest(
+    request = commands.SegmentRequest(
         tuple(images), tuple(task.split(",")), out, options,
         weights=weights, device=device, precision=precision, threads=threads,
         merge=merge, series=series, report=report, overwrite=overwrite,
     )  # fmt: skip
     with progress_shown(quiet=as_json) as progress:
-        outcome = backend.segment(request, progress)
+        outcome = commands.segment(request, progress)
     if as_json:
         say_json(outcome.to_dict())
     else:
@@ -77,11 +77,11 @@ def segment(
 
 def demo(out: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="Keep the results here.")] = None) -> None:
     """Segment a synthetic CT under all its prompts with the demo weights, and compare with its known answers."""
-    from uniseg_app import backend
+    from uniseg_app import commands
 
     folder = out or Path(tempfile.mkdtemp(prefix="uniseg-demo-"))
     with progress_shown(quiet=False) as progress:
-        outcome, scores = backend.run_demo(folder, progress)
+        outcome, scores = commands.run_demo(folder, progress)
     _tell(outcome)
     rows = [[key, name, f"{value:.2f}"] for key, found in scores.items() for name, value in found.items()]
     say_table(["task", "structure", "Dice"], rows)

@@ -30,13 +30,13 @@ def train(
     as_json: Json = False,
 ) -> None:  # fmt: skip
     """Train one network for all tasks, as the paper does or as a plan says."""
-    from uniseg_app import backend
+    from uniseg_app import commands
     from uniseg_model.training.estimate import training_memory_gb
     from uniseg_model.training.start import TrainingRequest, find_splits
 
     numbers = {"iterations": iterations, "seed": seed}
     changes = [*(change or []), *(f"{name}={value}" for name, value in numbers.items() if value is not None)]
-    chosen = backend.make_plan(tasks.split(","), plan, task_file, changes)
+    chosen = commands.make_plan(tasks.split(","), plan, task_file, changes)
     request = TrainingRequest(data, out, chosen, start, device.lower(), workers, cache, resume, tensorboard)
     is_first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
     if is_first and not as_json:
@@ -46,7 +46,7 @@ def train(
             unused = f", {len(split.unused)} in no part of splits_final.json" if split.unused else ""
             say(f"{key}: {len(split.train)} cases to learn from, {len(split.validation)} to validate on{unused}")
     with progress_shown(quiet=as_json or not is_first) as progress:
-        facts = backend.train(request, progress, [] if as_json else [_tell])
+        facts = commands.train(request, progress, [] if as_json else [_tell])
     if not is_first:
         return
     if as_json:

@@ -105,7 +105,7 @@ def test_another_seed_is_another_training(train: Train, plan: Plan) -> None:
 KILLED = """
     import os, signal, sys, torch
     from pathlib import Path
-    from uniseg_app.backend import make_plan
+    from uniseg_app.commands import make_plan
     from uniseg_model.training import run, start
     from uniseg_model.training.plan import Plan
     import json
