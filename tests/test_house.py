@@ -20,6 +20,7 @@ ONLY_IN = {
     "magicgui": ("uniseg_app/napari_plugin/",),
     "gradio": ("uniseg_app/web_demo/",),
     "fastapi": ("uniseg_app/web_demo/",),
+    "starlette": ("uniseg_app/web_demo/",),
     "nibabel": ("uniseg_model/io/",),
     "pydicom": ("uniseg_model/io/",),
     "highdicom": ("uniseg_model/io/",),

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from uniseg_model.io import nifti
 from uniseg_model.io.nifti import NIFTI_SUFFIXES, read_labels, write_image, write_labels
 from uniseg_model.volume import Source, Volume
 
-__all__ = ["NIFTI_SUFFIXES", "read_labels", "read_volume", "write_image", "write_labels"]
+__all__ = ["NIFTI_SUFFIXES", "ImageSize", "read_labels", "read_size", "read_volume", "write_image", "write_labels"]
 
 
 def read_volume(paths: str | PathLike[str] | Sequence[str | PathLike[str]], *, series: str | None = None) -> Volume:
@@ -39,6 +41,37 @@ def read_volume(paths: str | PathLike[str] | Sequence[str | PathLike[str]], *, s
     return volumes[0] if len(volumes) == 1 else _stack_channels(volumes)
 
 
+@dataclass(frozen=True)
+class ImageSize:
+    """How large an image says it is. shape: (C, Z, Y, X); dtype: of the numbers in the file."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    @property
+    def n_voxels(self) -> int:
+        """Voxels of all channels."""
+        return math.prod(self.shape)
+
+
+def read_size(path: str | PathLike[str], *, series: str | None = None) -> ImageSize:
+    """What the header of a file or DICOM folder says of its size, before anything is allocated for its voxels.
+
+    series: as in :func:`read_volume`.
+
+    Raises:
+        FileFormatError: missing, of another format, or a header that claims more than the file can hold; or several
+            series and none chosen.
+        GeometryError: fewer than three axes, or the voxel size of a NIfTI file unknown.
+    """
+    path = Path(path)
+    if _is_dicom(path):
+        from uniseg_model.io.dicom import dicom_size
+
+        return ImageSize(*dicom_size(path, series))
+    return ImageSize(*nifti.nifti_size(path))
+
+
 def _read_one(path: Path, series: str | None) -> Volume:
     """One file or folder; an error that does not say which file gets its name."""
     try:
@@ -55,7 +88,7 @@ def _read(path: Path, series: str | None) -> Volume:
         raise FileFormatError(
             f"there is no file or folder {path}", hint=f"Did you mean {near[0]}?" if near else "Check the path."
         )
-    if path.is_dir() or path.suffix.lower() == ".dcm":  # one file may hold many frames
+    if _is_dicom(path):
         from uniseg_model.io.dicom import read_dicom
 
         return read_dicom(path, series)
@@ -67,6 +100,10 @@ def _read(path: Path, series: str | None) -> Volume:
         f"{path.name} is neither a NIfTI file (.nii, .nii.gz) nor a folder",
         hint="Give a NIfTI file, or the folder with all slices of a DICOM series.",
     )
+
+
+def _is_dicom(path: Path) -> bool:
+    return path.is_dir() or path.suffix.lower() == ".dcm"  # one file may hold many frames
 
 
 def _stack_channels(volumes: list[Volume]) -> Volume:

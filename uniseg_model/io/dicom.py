@@ -36,8 +36,9 @@ _MACROS = ("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSe
 _SERIES_TAGS = ("SeriesInstanceUID", "StudyInstanceUID", "SeriesNumber", "SeriesDescription", "Modality")
 _GRID_TAGS = ("Rows", "Columns", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness")
 _PIXEL_TAGS = ("SamplesPerPixel", "PhotometricInterpretation", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence")
+_TYPE_TAGS = ("BitsAllocated", "PixelRepresentation")
 _FRAME_TAGS = ("NumberOfFrames", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
-_TAGS = [*_SERIES_TAGS, *_GRID_TAGS, *_PIXEL_TAGS, *_FRAME_TAGS]
+_TAGS = [*_SERIES_TAGS, *_GRID_TAGS, *_PIXEL_TAGS, *_TYPE_TAGS, *_FRAME_TAGS]
 
 _Header = Any  # a pydicom Dataset; pydicom is imported only when a DICOM folder is read
 _Found = dict["SeriesInfo", list[tuple[Path, _Header]]]
@@ -91,6 +92,22 @@ def list_series(folder: Path) -> list[SeriesInfo]:
     """
     with _quiet():
         return list(_scan(Path(folder)))
+
+
+def dicom_size(folder: Path, series: str | None = None) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape (C, Z, Y, X) and stored voxel type as the headers of one series give them; no voxel is read.
+
+    Where its slices differ, which :func:`read_dicom` refuses, the largest counts.
+
+    Raises:
+        FileFormatError: no such folder, no DICOM image in it, several series and none chosen, or a damaged header.
+        MissingPackageError: pydicom is not installed.
+    """
+    with _quiet():
+        chosen, files = _choose(_scan(Path(folder)), series, Path(folder))
+        planes = [_plane(header, path) for path, header in files]
+    rows, columns, n_bytes, is_signed = (max(values) for values in zip(*planes, strict=True))
+    return (1, chosen.n_slices, rows, columns), np.dtype(f"{'i' if is_signed else 'u'}{n_bytes}")
 
 
 def read_dicom(folder: Path, series: str | None = None) -> Volume:
@@ -191,6 +208,15 @@ def _header(path: Path) -> _Header | None:
     if not kind or "Image Storage" in kind:  # passing over it in silence could cut the end off a stack
         raise FileFormatError(f"{path.name} begins like a DICOM image and is cut off", hint="Copy or export the file again.")
     return None
+
+
+def _plane(header: _Header, path: Path) -> tuple[int, int, int, int]:
+    """Rows, columns, bytes a pixel, and 1 where pixels have a sign."""
+    with _damage_named(path):
+        n_bytes = max(1, int(header.get("BitsAllocated") or 16) // 8)
+        if n_bytes not in (1, 2, 4, 8):
+            raise ValueError(f"{n_bytes} bytes a pixel")
+        return int(header.Rows), int(header.Columns), n_bytes, int(header.get("PixelRepresentation") or 0)
 
 
 def _info(uid: str, files: list[tuple[Path, _Header]]) -> SeriesInfo:

@@ -7,12 +7,14 @@ Decisions:
 - Units of metres and micrometres are converted, unknown units are taken as mm (which is what such files hold).
 - A gzip file is read to its end, so that its checksum counts: a flipped bit is refused.
 - A header is compared with the size of its file before anything is allocated: deflate packs at most 1032 to 1.
+- A file with much before its first voxel, or gzip with much after its last, is refused: reading that could take hours.
 - Labels carry the input's sform, qform and codes bit for bit.
 """
 
 from __future__ import annotations
 
 import gzip
+import math
 import zlib
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,7 @@ _DEFLATE_LIMIT = 1032  # the most that one byte of a gzip file can unpack to
 _DAMAGED = (OSError, EOFError, ValueError, KeyError, OverflowError, zlib.error, ImageFileError, HeaderDataError)
 _MM_PER_UNIT = {1: 1000.0, 3: 0.001}  # NIfTI's codes for metre and micrometre
 _LARGEST_LABEL = 2**31 - 1
+_MOST_ASIDE = 1 << 26  # bytes before the first voxel or after the last: notes and padding are far smaller
 _SPACE_UNIT = 7  # the bits of xyzt_units that speak of space
 _ZYX = [2, 1, 0, 3]  # columns of an affine for (x, y, z, 1) in the order of ours
 
@@ -54,6 +57,19 @@ def read_nifti(path: Path) -> Volume:
     x, y, z = (abs(float(zoom)) * scale for zoom in image.header.get_zooms()[:3])
     source = Source(paths=(str(path),), format="nifti", header=image.header.copy())
     return Volume(_voxels(image, path), affine, source, trusted_spacing((z, y, x), affine), warnings)
+
+
+def nifti_size(path: Path) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape (C, Z, Y, X) and stored voxel type as the header gives them; no voxel is read.
+
+    Raises:
+        FileFormatError: not NIfTI, or a header that claims more than the file can hold.
+        GeometryError: fewer than three axes, or voxel size unknown.
+    """
+    raw = _raw_header(path)
+    _check_claims(raw, path)
+    shape = [int(n) for n in raw["dim"][1 : 1 + int(raw["dim"][0])]]
+    return (math.prod(shape[3:]), *shape[2::-1]), raw.get_data_dtype()
 
 
 def read_labels(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -212,6 +228,11 @@ def _check_claims(header: Any, path: Path) -> None:
             f"{path.name} claims {' x '.join(map(str, shape))} voxels ({_size(claimed)}), its {path.stat().st_size} bytes cannot hold that",
             hint="The file is cut off or its header is damaged: copy or export it again.",
         )
+    if (offset := float(header["vox_offset"])) > _MOST_ASIDE:  # what lies before is read, too
+        raise FileFormatError(
+            f"{path.name} is truncated or damaged: its voxels begin after {offset:.6g} bytes, at most {_MOST_ASIDE} are believed",
+            hint="Copy or export it again.",
+        )
     zooms = header["pixdim"][1:4]
     if not np.isfinite(zooms).all() or (zooms == 0).any():
         raise GeometryError(
@@ -258,8 +279,10 @@ def _raw_voxels(image: Any, path: Path) -> np.ndarray:
     proxy = image.dataobj
     with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
         raw = array_from_file(proxy.shape, proxy.dtype, file, proxy.offset, mmap=False)
-        while file.read(1 << 20):
-            pass
+        behind = 0
+        while n_bytes := len(file.read(1 << 20)):
+            if (behind := behind + n_bytes) > _MOST_ASIDE:
+                raise ValueError(f"more than {_size(_MOST_ASIDE)} follow its last voxel")
     return np.asarray(raw).T
 
 

@@ -1,0 +1,1 @@
+"""The web demo: the front end in a browser."""
