@@ -1,0 +1,96 @@
+"""Who is on the page: each open tab has its own folder, image, answers and job, and takes them away when it leaves."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from uniseg_app.jobs import Job
+from uniseg_app.web_demo.private import PrivateFolder
+from uniseg_model.segmentation import Segmentation
+from uniseg_model.volume import Volume
+
+if TYPE_CHECKING:
+    from uniseg_app.web_demo.scenes import Stage
+
+
+@dataclass
+class Visit:
+    """One tab.
+
+    folder: its files. volume: the image that is shown. answers: by task key, finished. growing: labels so far by task key,
+    while a job runs. version: another number whenever something else is to be seen. stage: the copy that is shown.
+    """
+
+    key: str
+    folder: Path
+    title: str = ""
+    volume: Volume | None = None
+    answers: dict[str, Segmentation] = field(default_factory=dict)
+    growing: dict[str, np.ndarray] = field(default_factory=dict)
+    job: Job[Any] | None = None
+    version: int = 0
+    stage: Stage | None = None
+
+    def show(self, volume: Volume, title: str, answers: Sequence[Segmentation] = ()) -> None:
+        """Another image."""
+        self.cancel()
+        self.volume, self.title = volume, title
+        self.answers = {answer.task.key: answer for answer in answers}
+        self.stage = None
+        self.version += 1
+
+    def look(self, labels: Mapping[str, np.ndarray]) -> None:
+        """Labels so far."""
+        self.growing = {**self.growing, **labels}
+        self.version += 1
+
+    def keep(self, answers: Sequence[Segmentation]) -> None:
+        """Finished labels, which come first from now on."""
+        new = {answer.task.key: answer for answer in answers}
+        self.answers = {**new, **{key: answer for key, answer in self.answers.items() if key not in new}}
+        self.growing = {}
+        self.version += 1
+
+    def labels(self) -> dict[str, np.ndarray]:
+        """What is to be seen over the image, (Z, Y, X) uint8 by task key; what grows covers what was."""
+        return {**{key: answer.labels for key, answer in self.answers.items()}, **self.growing}
+
+    def cancel(self) -> None:
+        """Stop what is going on and forget what it has not finished."""
+        if self.job:
+            self.job.cancel()
+        self.growing = {}
+        self.version += 1
+
+
+class Visits:
+    """All open tabs, by Gradio's ``session_hash``."""
+
+    def __init__(self, private: PrivateFolder) -> None:
+        self._private = private
+        self._all: dict[str, Visit] = {}
+        self._lock = threading.Lock()
+
+    def of(self, key: str) -> Visit:
+        """The visit of that key, a new one where there is none."""
+        with self._lock:
+            if key not in self._all:
+                self._all[key] = Visit(key, self._private.of(key))
+            return self._all[key]
+
+    def leave(self, key: str) -> None:
+        """The tab is closed: its job is cancelled and its files are gone."""
+        with self._lock:
+            visit = self._all.pop(key, None)
+        if visit:
+            visit.cancel()
+        self._private.forget(key)
+
+    def __len__(self) -> int:
+        return len(self._all)
