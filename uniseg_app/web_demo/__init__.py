@@ -1,0 +1,1 @@
+"""The web demo: what a browser shows, and the server behind it."""
