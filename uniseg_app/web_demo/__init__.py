@@ -1,1 +1,1 @@
-"""The web demo: the front end in a browser."""
+"""The web demo: what a browser shows, and the server behind it."""

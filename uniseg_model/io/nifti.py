@@ -112,6 +112,19 @@ def write_image(path: Path, channel: np.ndarray, volume: Volume) -> None:
     _save(_new_image(channel.astype(dtype), volume), path)
 
 
+def write_compact(path: Path, channel: np.ndarray, volume: Volume) -> None:
+    """Write one channel (Z, Y, X) as int16 with the affine of ``volume``: whole numbers as they are, others to a 65000th of their range.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    image = _new_image(channel, volume)
+    image.header.set_data_dtype(np.int16)  # the slope and intercept are found when it is saved
+    if np.array_equal(channel, np.rint(channel)) and abs(channel).max() < 2**15:
+        image = _new_image(channel.astype(np.int16), volume)
+    _save(image, path)
+
+
 def _save(image: Any, path: Path) -> None:
     if not path.name.endswith(NIFTI_SUFFIXES):
         raise OutputError(f"images and labels are written as .nii or .nii.gz, not as {path.name}")

@@ -1,0 +1,107 @@
+"""The viewer in the page: an image and a label map in three planes and 3D, drawn by NiiVue in the browser.
+
+The files under ``static/`` are the component: ``viewer.html`` what it is made of, ``viewer.css``, and ``viewer.js`` what it does.
+Switching views, hiding structures and moving about never ask the server. A new value with the same image file leaves the image, the
+view and the crosshair alone and only exchanges the labels, so that previews can come every few seconds.
+"""
+
+from __future__ import annotations
+
+from abc import ABCMeta
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.component_meta import ComponentMeta, updateable
+from gradio.data_classes import FileData, GradioModel
+
+from uniseg_app.web_demo.display import Structure, Window, color_table
+
+_STATIC = Path(__file__).with_name("static")
+_TEMPLATE, _CSS, _JS = ((_STATIC / name).read_text(encoding="utf-8") for name in ("viewer.html", "viewer.css", "viewer.js"))
+
+# For `js=` of other components' events. A place is [right, anterior, superior] in mm, as in `Structure.center_mm`.
+GO_TO = "(mm) => { window.unisegViewer?.goTo(mm); }"  # one input: moves the crosshair there; null is ignored
+POSITION = "() => [window.unisegViewer?.position() ?? null]"  # one output: where the crosshair is; null without an image
+
+
+class ViewerStructure(GradioModel):
+    """A structure as the browser gets it; see :class:`~uniseg_app.web_demo.display.Structure`."""
+
+    value: int
+    name: str
+    color: str
+    center_mm: tuple[float, float, float] | None = None
+
+
+class ViewerScene(GradioModel):
+    """What is shown. Made by :func:`scene`.
+
+    colors: a table as of :func:`~uniseg_app.web_demo.display.color_table`. unit: of the grey values; may be empty.
+    """
+
+    image: FileData
+    labels: FileData | None = None
+    window: tuple[float, float]
+    unit: str = ""
+    structures: list[ViewerStructure]
+    colors: dict[str, list[Any]]
+
+
+def scene(
+    image: Path, window: Window, unit: str = "", labels: Path | None = None, structures: Sequence[Structure] = ()
+) -> ViewerScene:
+    """A value of the viewer.
+
+    image: a file of :func:`~uniseg_app.web_demo.display.write_display_image`; while it is the same file, only labels are loaded anew.
+    labels: a file of :func:`~uniseg_app.web_demo.display.write_display_labels` on the grid of that image.
+    """
+    return ViewerScene(
+        image=FileData(path=str(image), orig_name=image.name),
+        labels=FileData(path=str(labels), orig_name=labels.name) if labels else None,
+        window=window,
+        unit=unit,
+        structures=[ViewerStructure(**asdict(structure)) for structure in structures],
+        colors=color_table(structures),
+    )
+
+
+class _WithoutStub(ComponentMeta):
+    """Gradio's metaclass less one thing: it writes a ``.pyi`` file beside the module of every component."""
+
+    def __new__(cls, name: str, bases: tuple[type, ...], attributes: dict[str, Any]) -> Any:
+        attributes["__init__"] = updateable(attributes["__init__"])
+        return ABCMeta.__new__(cls, name, bases, attributes)
+
+
+class NiivueViewer(gr.HTML, metaclass=_WithoutStub):
+    """The viewer; one to a page. Its value is a :class:`ViewerScene` or None.
+
+    script_url: where the page finds NiiVue, such as :func:`~uniseg_app.web_demo.vendor.serve_niivue` returns.
+    Events: ``loaded`` when a new value is drawn, ``nowebgl`` when the browser cannot show it (and says so).
+    An event that returns a scene wants ``show_progress="hidden"``, or the viewer grows pale while it runs.
+    """
+
+    data_model = ViewerScene
+
+    def __init__(self, value: ViewerScene | None = None, *, script_url: str = "", **settings: Any) -> None:
+        settings.setdefault("html_template", _TEMPLATE)
+        settings.setdefault("css_template", _CSS)
+        settings.setdefault("js_on_load", _JS)
+        settings.setdefault("apply_default_css", False)
+        settings.setdefault("head", f'<script src="{script_url}"></script>' if script_url else None)
+        super().__init__(value=value, **settings)
+
+    def preprocess(self, payload: ViewerScene | None) -> ViewerScene | None:
+        """The scene as it came back from the page."""
+        return payload
+
+    def postprocess(self, value: ViewerScene | None) -> ViewerScene | None:
+        """The scene as it is; its files go to Gradio's cache."""
+        return value
+
+    def api_info(self) -> dict[str, Any]:
+        """Of no use to other programs."""
+        return {"type": "object"}
