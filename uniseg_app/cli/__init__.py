@@ -6,7 +6,7 @@ so that ``--help`` and ``tasks`` answer at once.
 
     options     what several commands share             data        phantom, import, evaluate
     predict     tasks, segment, demo                    training    train
-    weights     weights import | info | verify
+    weights     weights import | info | verify         web         web
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Annotated
 
 import typer
 
-from uniseg_app.cli import data, predict, training, weights
+from uniseg_app.cli import data, predict, training, web, weights
 from uniseg_app.console import say, tell_error, warn
 from uniseg_model import DISCLAIMER, __version__
 from uniseg_model.errors import UniSegError
@@ -36,6 +36,7 @@ app.command("import")(data.import_data)
 app.command()(training.train)
 app.command()(data.evaluate)
 app.command()(predict.demo)
+app.command()(web.web)
 
 
 def _version(wanted: bool) -> None:

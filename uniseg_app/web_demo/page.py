@@ -19,7 +19,7 @@ def make_page(backend: Backend, visits: Visits, script_url: str) -> gr.Blocks:
                 tab = SegmentTab(backend, visits, script_url)
             with gr.Tab("About"):
                 gr.Markdown(_ABOUT)
-        page.load(tab.opened, None, tab.outputs, api_visibility="private")
+        page.load(tab.opened, None, tab.outputs, api_visibility="private", show_progress="hidden")
 
         def leave(request: gr.Request) -> None:
             visits.leave(request.session_hash)

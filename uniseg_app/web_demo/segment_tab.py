@@ -7,7 +7,7 @@ over from another image.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -100,15 +100,14 @@ class SegmentTab:
                         download, csv, surface)  # fmt: skip
 
     def _connect(self) -> None:
-        on, private = self._on, {"api_visibility": "private", "concurrency_limit": None}
+        on, private = self._on, {"api_visibility": "private", "concurrency_limit": None, "show_progress": "hidden"}
         on.files.upload(self._uploaded, on.files, on.all(), **private)
         on.series.input(self._chosen, on.series, on.all(), **private)
         for button, example in zip(self._examples, EXAMPLES, strict=True):
             button.click(self._example_shown(example.title, example.task), None, on.all(), **private)
         options = [on.tasks, self._confidence, self._mirror, self._step]
-        gr.on([on.tasks.change, self._mirror.change, self._step.change], self._told_cost, options, on.cost,
-              show_progress="hidden", **private)  # fmt: skip
-        on.segment.click(self._segment, options, on.all(), show_progress="hidden", **private)
+        gr.on([on.tasks.change, self._mirror.change, self._step.change], self._told_cost, options, on.cost, **private)  # fmt: skip
+        on.segment.click(self._segment, options, on.all(), **private)
         on.cancel.click(self._cancelled, None, None, queue=False, api_visibility="private")
 
     # Images -----------------------------------------------------------------------------------------------------------
@@ -247,7 +246,7 @@ class SegmentTab:
         return {
             on.series: gr.update(visible=False),
             on.image: texts.image_facts(volume, visit.title) if volume else "",
-            on.tasks: gr.update(choices=offered, value=[key for key in visit.answers]),
+            on.tasks: gr.update(choices=offered, value=list(visit.answers)),
             on.others: texts.not_offered(choices),
             on.progress: "", on.trouble: "",
             on.viewer: self._scene(visit),
