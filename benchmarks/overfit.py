@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("labels", type=Path)
     parser.add_argument("--value", type=int, required=True)
     parser.add_argument("--minutes", type=float, default=15)
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=400)
     given = parser.parse_args()
     volume = read_volume(given.image)
     truth = read_labels(given.labels)[0] == given.value

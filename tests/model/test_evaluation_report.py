@@ -214,7 +214,7 @@ def test_an_evaluation_of_failures_only_has_a_page(compare: Callable[..., Evalua
     result = compare({"a": (liver()[1:], liver())})
     write_html(tmp_path / "page.html", result)
     page = Page((tmp_path / "page.html").read_text(encoding="utf-8"))
-    assert "a: the prediction's grid" in page.words
+    assert "a: the prediction has" in page.words
     assert page.words.count("No case has a number here.") == 4
 
 
@@ -223,7 +223,7 @@ def test_the_image_of_a_case_lies_behind_its_picture(five: Evaluation, tmp_path:
     save(tmp_path / "images" / "c_0000.nii", np.ones((9, 12, 12), np.int16))
     d, c, b = draw_worst(five, tmp_path / "images")["liver"]
     assert (d.note, b.note) == ("", "there is no image b_0000.nii.gz")
-    assert c.note.startswith("the image's grid (z, y, x) is (9, 12, 12)")
+    assert c.note.startswith("the image has (9, 12, 12) voxels (z, y, x)")
     centre = d.picture.pixels.shape[0] // 2
     assert tuple(d.picture.pixels[centre - 40, centre]) == (255, 255, 255)
     write_html(tmp_path / "page.html", five, tmp_path / "images")
