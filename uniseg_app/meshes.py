@@ -56,7 +56,7 @@ def save_meshes(path: Path, segmentations: Sequence[Segmentation]) -> None:
                 scene.add_geometry(mesh, geom_name=f"{answer.task.key}: {label.name}")
     if not scene.geometry:
         raise OptionError("there is no surface: no structure was found", hint="Segment another task or image.")
-    content: bytes = scene.export(file_type=kind)  # type: ignore[no-untyped-call]
+    content: bytes = scene.export(file_type=kind)
     with whole_file(path) as temporary:
         temporary.write_bytes(content)
 
