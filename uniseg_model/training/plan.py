@@ -44,7 +44,7 @@ class Plan:
     precision: of the network's steps: ``auto`` (float16 on a GPU, float32 on a CPU), ``float32``, or ``bfloat16``. Weights,
         losses and validation are float32 always.
     compile: turn the network into machine code before the first step, which takes minutes and needs a C++ compiler; later
-        steps are faster. With bfloat16, on a CPU that computes in it, they take well under half the time.
+        steps are faster. With bfloat16, on a CPU that computes in it, they took 0.44 of the time on one core, 0.7 on two.
     seed: of everything that is drawn.
 
     Raises:
