@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from uniseg_model.checkpoint import About, load_checkpoint
+from uniseg_model.dataset import label_files
 
 HERE = Path(__file__).parent
 CT = "liver,kidney,hepatic_vessel,pancreas,colon,lung,spleen,vertebrae"
@@ -42,7 +43,7 @@ def main() -> None:
     given = parser.parse_args()
     data, first, second = (given.folder / name for name in ("data", "first", "second"))
     for tasks, count in PHANTOMS:
-        if any(cases_in(data / key) < count for key in tasks.split(",")):
+        if any(len(label_files(data / key)) < count for key in tasks.split(",")):
             uniseg("phantom", "--task", tasks, "--count", count, "--seed", FIRST_SEED, "-o", data)
     steps = ["--iterations", given.steps] if given.steps else []
     common = ["--data", data, "--plan", HERE / "plan.toml", "--cache", given.folder / "cache", "--resume"]
@@ -51,11 +52,6 @@ def main() -> None:
     ship(second / "final.safetensors", HERE.parent / "demo.safetensors")
     for run in (first, second):
         shutil.copyfile(run / "curve.jsonl", HERE / f"curve_{run.name}.jsonl")
-
-
-def cases_in(folder: Path) -> int:
-    """How many cases a data set holds."""
-    return len(list((folder / "labelsTr").glob("[!.]*.nii.gz")))
 
 
 def ship(trained: Path, out: Path) -> None:
