@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/training_step.py [--steps 12]
 
-Prints medians and ratios to float32 as it is, which is the original's way on a CPU. Compiling takes minutes.
+Prints medians, and ratios to float32 as it is. Compiling takes minutes.
 """
 
 from __future__ import annotations

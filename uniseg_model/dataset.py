@@ -21,6 +21,11 @@ from uniseg_model.tasks import Task
 from uniseg_model.volume import Volume
 
 
+def label_files(folder: Path) -> list[Path]:
+    """The label files of a data set, one a case, by name; hidden ones, which may be half-written, do not count."""
+    return sorted((folder / "labelsTr").glob("[!.]*.nii.gz"))
+
+
 def write_case(folder: Path, case: str, volume: Volume, labels: np.ndarray, *, images_of: Path | None = None) -> None:
     """Write one case: its channels and its labels (Z, Y, X) uint8.
 
@@ -103,7 +108,7 @@ def write_description(folder: Path, task: Task) -> None:
         "name": task.title,
         "channel_names": {str(number): modality for number, modality in enumerate(task.modalities)},
         "labels": {"background": 0, **{label.name: value for value, label in enumerate(task.labels, start=1)}},
-        "numTraining": len(list((folder / "labelsTr").glob("[!.]*.nii.gz"))),
+        "numTraining": len(label_files(folder)),
         "file_ending": ".nii.gz",
     }
     write_json(folder / "dataset.json", facts)

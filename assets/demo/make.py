@@ -1,10 +1,10 @@
-"""Make the embedded demo weights from nothing: phantoms, two stages of training, half precision.
+"""Make the embedded demo weights from nothing: phantoms, three stages of training, half precision.
 
     python assets/demo/make.py FOLDER [--steps N]
 
 FOLDER keeps phantoms, cache and run; started again, the script goes on where it was. Hours on two CPU cores. The command
 that trains is the project's own, with the plan beside this file; what it wrote while the shipped weights were made is
-kept in ``curve_first.jsonl`` and ``curve_second.jsonl``.
+kept in ``curve_first.jsonl``, ``curve_second.jsonl`` and ``curve_third.jsonl``.
 """
 
 from __future__ import annotations
@@ -17,16 +17,26 @@ from dataclasses import replace
 from pathlib import Path
 
 from uniseg_model.checkpoint import About, load_checkpoint
+from uniseg_model.dataset import label_files
 
 HERE = Path(__file__).parent
 CT = "liver,kidney,hepatic_vessel,pancreas,colon,lung,spleen,vertebrae"
 PHANTOMS = ((CT, 400), ("prostate,brain,whole_body", 160))  # tasks and patients
 FIRST_SEED = 10_000  # seeds below are for tests, examples and held-out phantoms
-SECOND_STAGE = (  # what differs from the plan when the weights of the first are trained on
-    "--seed", 1, "--iterations", 8000, "--set", "rate=1.5e-3", "--set", "negatives=0.15", "--set", "batch_dice=true",
-    "--set", 'precision="bfloat16"', "--set", "compile=true", "--set",
-    "task_weights={liver=1.5,kidney=1.2,hepatic_vessel=1.5,pancreas=2,colon=2,lung=2,prostate=0.6,whole_body=0.7}",
+TRAINED_ON = (  # what differs from the plan when weights are trained on
+    "--set", "negatives=0.15", "--set", "batch_dice=true", "--set", 'precision="bfloat16"', "--set", "compile=true",
 )  # fmt: skip
+STAGES: dict[str, tuple[object, ...]] = {  # each goes on from the weights of the one before
+    "first": (),
+    "second": (
+        *TRAINED_ON, "--seed", 1, "--iterations", 8000, "--set", "rate=1.5e-3", "--set",
+        "task_weights={liver=1.5,kidney=1.2,hepatic_vessel=1.5,pancreas=2,colon=2,lung=2,prostate=0.6,whole_body=0.7}",
+    ),
+    "third": (
+        *TRAINED_ON, "--seed", 2, "--iterations", 4000, "--set", "rate=1e-3", "--set",
+        "task_weights={liver=1.5,kidney=1.2,hepatic_vessel=2,pancreas=1.5,colon=1.5,lung=1.5,prostate=0.6,whole_body=0.7}",
+    ),
+}  # fmt: skip
 
 
 def uniseg(*arguments: object) -> None:
@@ -40,22 +50,19 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--steps", type=int)
     given = parser.parse_args()
-    data, first, second = (given.folder / name for name in ("data", "first", "second"))
+    data = given.folder / "data"
     for tasks, count in PHANTOMS:
-        if any(cases_in(data / key) < count for key in tasks.split(",")):
+        if any(len(label_files(data / key)) < count for key in tasks.split(",")):
             uniseg("phantom", "--task", tasks, "--count", count, "--seed", FIRST_SEED, "-o", data)
     steps = ["--iterations", given.steps] if given.steps else []
     common = ["--data", data, "--plan", HERE / "plan.toml", "--cache", given.folder / "cache", "--resume"]
-    uniseg("train", *common, "-o", first, *steps)
-    uniseg("train", *common, "-o", second, "--from", first / "final.safetensors", *SECOND_STAGE, *steps)
-    ship(second / "final.safetensors", HERE.parent / "demo.safetensors")
-    for run in (first, second):
-        shutil.copyfile(run / "curve.jsonl", HERE / f"curve_{run.name}.jsonl")
-
-
-def cases_in(folder: Path) -> int:
-    """How many cases a data set holds."""
-    return len(list((folder / "labelsTr").glob("[!.]*.nii.gz")))
+    weights: list[object] = []
+    for stage, changes in STAGES.items():
+        run = given.folder / stage
+        uniseg("train", *common, "-o", run, *weights, *changes, *steps)
+        shutil.copyfile(run / "curve.jsonl", HERE / f"curve_{stage}.jsonl")
+        weights = ["--from", run / "final.safetensors"]
+    ship(run / "final.safetensors", HERE.parent / "demo.safetensors")
 
 
 def ship(trained: Path, out: Path) -> None:

@@ -2,8 +2,8 @@
 
     python -m benchmarks.phantoms.held_out -o docs/held_out [--weights W] [--cases 32] [--workers 2]
 
-Writes OUT.json with every number and OUT.md with the tables. Seeds 0 to 31 of each family are kept for this: they were
-never used to train or to choose anything. Thresholds are tuned on three phantoms of other seeds.
+Writes OUT.json with every number and OUT.md with the tables. Seeds 1000 to 1031 of each family are kept for this: they
+were never used to train or to choose anything. Thresholds are tuned on three phantoms of other seeds.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from uniseg_model.progress import ignore_progress
 from uniseg_model.sliding import Sweep, sweep_windows
 from uniseg_model.tasks import Task, TaskRegistry
 
+FIRST_SEED = 1000
 TUNING_SEEDS = range(5000, 5003)
 FOREIGN_CASES = 4  # of each family see the prompts of the other families, too
 TUMOURS = ("tumour", "lesion", "oedema")
@@ -50,7 +51,7 @@ def examine(family: str, seed: int) -> dict[str, Any]:
     tasks = model.checkpoint.tasks
     own = [task for task in tasks.values() if FAMILIES.get(task.key) == family]
     phantom = make_phantom(own[0].key, seed)
-    asked = list(tasks.values()) if seed < FOREIGN_CASES else own
+    asked = list(tasks.values()) if seed < FIRST_SEED + FOREIGN_CASES else own
     answers = ask(model, phantom, own, asked)
     truths = {task.key: phantom.labels[task.key] for task in own}
     return {
@@ -158,7 +159,9 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
     checkpoint = load_checkpoint(given.weights)
-    jobs = [(family, seed) for family in dict.fromkeys(FAMILIES.values()) for seed in range(given.cases)]
+    jobs = [
+        (family, seed) for family in dict.fromkeys(FAMILIES.values()) for seed in range(FIRST_SEED, FIRST_SEED + given.cases)
+    ]
     with ProcessPoolExecutor(given.workers, initializer=begin, initargs=(given.weights,)) as pool:
         cases = list(pool.map(examine, *zip(*jobs, strict=True)))
     found, keys = summary(cases, checkpoint.tasks), list(checkpoint.tasks)

@@ -2,7 +2,8 @@
 
 One generator decides everything, so a seed and a step say what a window will look like; MONAI does the pixels. Three
 things differ from the original, for speed: images are turned with linear interpolation instead of cubic, labels with the
-nearest voxel instead of linear, and low resolution is blown up again linearly instead of cubic. ``light`` leaves out turning, scaling, blur, low resolution and mirroring.
+nearest voxel instead of linear, and low resolution is blown up again linearly instead of cubic. ``light`` leaves out
+turning, scaling, blur, low resolution and mirroring.
 """
 
 from __future__ import annotations

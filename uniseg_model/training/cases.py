@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from uniseg_model.dataset import label_files
 from uniseg_model.errors import FileFormatError, ModalityError, OutputError
 from uniseg_model.files import write_json
 from uniseg_model.tasks import Task
@@ -41,7 +42,7 @@ def find_cases(folder: Path, task: Task) -> list[Case]:
         FileFormatError: there is no such folder, or no case in it.
         ModalityError: a case has another number of channel files than the task has channels.
     """
-    answers = sorted((folder / "labelsTr").glob("[!.]*.nii.gz"))
+    answers = label_files(folder)
     if not answers:
         raise FileFormatError(f"{folder} holds no case for {task.title!r}: there is no labelsTr/CASE.nii.gz",
                               hint="One data set is a folder with imagesTr and labelsTr.")  # fmt: skip

@@ -44,7 +44,7 @@ class Plan:
     precision: of the network's steps: ``auto`` (float16 on a GPU, float32 on a CPU), ``float32``, or ``bfloat16``. Weights,
         losses and validation are float32 always.
     compile: turn the network into machine code before the first step, which takes minutes and needs a C++ compiler; later
-        steps are faster. With bfloat16, on a CPU that computes in it, they take well under half the time.
+        steps are faster. With bfloat16, on a CPU that computes in it, they took 0.44 of the time on one core, 0.7 on two.
     seed: of everything that is drawn.
 
     Raises:
@@ -110,14 +110,17 @@ class Plan:
         if self.epoch * weights[rarest] / sum(weights.values()) < 1:
             raise OptionError(f"an epoch of {self.epoch} steps has none for {rarest!r} among {len(weights)} tasks",
                               hint="Choose a longer epoch, or weights that differ less.")  # fmt: skip
-        modalities = [set(task.modalities) for task in self.tasks.values()]
-        if self.negatives and not any(a.isdisjoint(b) for a in modalities for b in modalities):
+        if self.negatives and not any(self.foreign_to(task) for task in self.tasks.values()):
             raise OptionError(f"negatives of {self.negatives} need tasks without a common modality, here all share one",
                               hint="Leave negatives out.")  # fmt: skip
 
     def place(self, task: Task) -> int:
         """The task's channel in the universal prompt."""
         return list(self.tasks).index(task.key)
+
+    def foreign_to(self, task: Task) -> list[str]:
+        """Keys of the tasks whose images have no modality in common with the task's."""
+        return [key for key, other in self.tasks.items() if set(other.modalities).isdisjoint(task.modalities)]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; :meth:`from_dict` reads them back."""
@@ -157,14 +160,17 @@ def read_plan(path: Path | None, tasks: TaskRegistry, changes: Sequence[str] = (
                 f"{line!r} is no setting of a plan: {exc}",
                 hint='Write it as in TOML: rate=0.001, or optimiser="adamw" with its quotes.',
             ) from exc
-    tables = {name: facts.pop(name, {}) for name in ("tasks", "network")}
-    for name, table in [*tables.items(), *tables["tasks"].items()] if isinstance(tables["tasks"], dict) else tables.items():
-        if not isinstance(table, dict):
-            raise OptionError(f"{name!r} in the plan must be a table, it is {table!r}")
-    changed = {key: Task.from_dict({**tasks[key].to_dict(), **more}) for key, more in tables["tasks"].items()}
+    own, network = _table("tasks", facts.pop("tasks", {})), _table("network", facts.pop("network", {}))
+    changed = {key: Task.from_dict({**tasks[key].to_dict(), **_table(key, more)}) for key, more in own.items()}
     registry = TaskRegistry(changed.get(task.key, task) for task in tasks.values())
-    network = {**NetworkConfig().to_dict(), **tables["network"]}
+    network = {**NetworkConfig().to_dict(), **network}
     return _plan({**facts, "tasks": registry, "network": NetworkConfig.from_dict(network)})
+
+
+def _table(name: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise OptionError(f"{name!r} in the plan must be a table, it is {value!r}")
+    return value
 
 
 def _plan(facts: Mapping[str, Any]) -> Plan:
@@ -179,7 +185,7 @@ def _plan(facts: Mapping[str, Any]) -> Plan:
 def _check_type(name: str, value: Any, kind: Any) -> None:
     """A float may be written as a whole number; nothing else is taken for something else."""
     wanted: dict[Any, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
-    is_right = isinstance(value, wanted.get(kind, (object,))) and isinstance(value, bool) == (kind == "bool")
+    is_right = kind not in wanted or (isinstance(value, wanted[kind]) and isinstance(value, bool) == (kind == "bool"))
     if not is_right or (isinstance(value, float) and not math.isfinite(value)):
         raise OptionError(f"{name} in a plan is {_IN_WORDS.get(kind, kind)}, not {value!r}")
     if name == "task_weights" and not (

@@ -54,7 +54,7 @@ class Sampler:
         order = task_order(tuple(plan.task_weights.get(key, 1.0) for key in keys), plan.epoch, plan.seed, epoch)
         task = plan.tasks[keys[order[place]]]
         rng = np.random.default_rng([plan.seed, _WINDOWS, step])
-        if rng.random() < plan.negatives and (others := foreign_to(task, plan)):
+        if rng.random() < plan.negatives and (others := plan.foreign_to(task)):
             cases = self._cases[others[int(rng.integers(len(others)))]]
             return task, [self.random_window(cases, rng, is_negative=True) for _ in range(plan.batch)]
         n_random = round(plan.batch * (1 - plan.foreground))
@@ -82,11 +82,6 @@ class Sampler:
     def _start(self, case: PreparedCase, rng: np.random.Generator) -> Shape:
         limits = [_limits(n, w) for n, w in zip(case.labels.shape, self._plan.network.window, strict=True)]
         return tuple(int(rng.integers(low, high + 1)) for low, high in limits)  # type: ignore[return-value]
-
-
-def foreign_to(task: Task, plan: Plan) -> list[str]:
-    """Keys of the tasks whose images have no modality in common with the task's."""
-    return [key for key, other in plan.tasks.items() if not set(other.modalities) & set(task.modalities)]
 
 
 def _limits(size: int, side: int) -> tuple[int, int]:
