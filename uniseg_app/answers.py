@@ -19,7 +19,7 @@ from uniseg_model.tasks import TaskRegistry
 class StructureRow:
     """One structure of one task, as a table shows it.
 
-    cut_by_field_of_view: its volume is a lower bound. mean_lead, uncertain_share: see ``Segmentation.confidence``; None where
+    cut_by_field_of_view: its volume is a lower bound. mean_probability, uncertain_share: see ``Segmentation.confidence``; None where
         it was not asked for or the structure was not found.
     """
 
@@ -28,7 +28,7 @@ class StructureRow:
     color: str
     volume_ml: float
     cut_by_field_of_view: bool
-    mean_lead: float | None = None
+    mean_probability: float | None = None
     uncertain_share: float | None = None
 
 

@@ -42,7 +42,7 @@ class Options:
     step: distance of windows as a share of their side, in (0, 1].
     spacing_mm, axes: in place of the tasks' own.
     batch: windows at once; None: as the device allows.
-    confidence: keep the margin map.
+    confidence: keep how probable the best class was, and how far it led.
     focus: a voxel Z, Y, X of the image; windows near it are computed first, for those who look at the preview.
     """
 
@@ -124,10 +124,10 @@ class Session:
                 for task in group:
                     progress(Progress("restore", len(restored), len(run.tasks)))
                     with run.clock("restore"):
-                        restored[task.key] = prepared.restore(probabilities.pop(0), margin=run.options.confidence)
+                        restored[task.key] = prepared.restore(probabilities.pop(0), confidence=run.options.confidence)
                     run.tell_restored(task, restored)
         record = run.record()
-        return [Segmentation(t, restored[t.key].labels, self.volume, record, restored[t.key].margin) for t in run.tasks]
+        return [Segmentation(task=t, volume=self.volume, record=record, **vars(restored[t.key])) for t in run.tasks]
 
     def segment_as_original(
         self, tasks: Sequence[str | Task], options: Options | None = None, progress: ProgressHook = ignore_progress

@@ -103,11 +103,11 @@ class Prepared:
         whole[self.box] = labels[np.ix_(*rows)]
         return self.axes.undo(whole)
 
-    def restore(self, probabilities: np.ndarray, *, margin: bool = False) -> Restored:
+    def restore(self, probabilities: np.ndarray, *, confidence: bool = False) -> Restored:
         """Labels on the volume's own grid from class probabilities (K, z, y, x) on the prepared grid.
 
         Worked out in slabs: the classes never stand at full resolution. Ties go to the lower class.
-        margin: work out the margin map, too.
+        confidence: keep how probable the best class was and how far it led, too.
 
         Raises:
             GeometryError: the probabilities stand on another grid.
@@ -115,27 +115,28 @@ class Prepared:
         if probabilities.shape[1:] != self.shape:
             raise GeometryError(f"probabilities of shape {probabilities.shape[1:]} do not fit the prepared grid {self.shape}")
         labels = np.zeros(self.full_shape, np.uint8)
-        margins = np.full(self.full_shape, 255, np.uint8) if margin else None
+        sure = [np.full(self.full_shape, 255, np.uint8) for _ in range(2)] if confidence else []
         z0, *plane = self.box
         apart = coarse_axis(self.spacing_mm, self.recipe.spacing_mm)
         for rows, values in restored_slabs(probabilities, self.cropped_shape, apart):
             place = (slice(z0.start + rows.start, z0.start + rows.stop), *plane)
             labels[place] = _best_class(values)
-            if margins is not None:
-                margins[place] = np.clip(np.rint(_margin(values) * 255), 0, 255)
-        return Restored(self.axes.undo(labels), None if margins is None else self.axes.undo(margins))
+            for kept, shares in zip(sure, _best_and_lead(values) if sure else (), strict=True):
+                kept[place] = np.clip(np.rint(shares * 255), 0, 255)
+        return Restored(self.axes.undo(labels), *(self.axes.undo(kept) for kept in sure))
 
 
 @dataclass(frozen=True, eq=False)
 class Restored:
     """An answer on the volume's own grid.
 
-    labels: (Z, Y, X) uint8. margin: (Z, Y, X) uint8, 255 times the difference of the two best class probabilities:
-    how far each voxel is from being decided otherwise; 255 outside the crop box; None unless asked for.
+    labels: (Z, Y, X) uint8. probability, margin: (Z, Y, X) uint8, 255 times the probability of the best class, and times its
+    lead over the second: how far each voxel is from being decided otherwise. 255 outside the crop box; None unless asked for.
     """
 
     labels: np.ndarray
-    margin: np.ndarray | None
+    probability: np.ndarray | None = None
+    margin: np.ndarray | None = None
 
 
 def _best_class(values: np.ndarray) -> np.ndarray:
@@ -147,13 +148,13 @@ def _best_class(values: np.ndarray) -> np.ndarray:
     return labels
 
 
-def _margin(values: np.ndarray) -> np.ndarray:
-    """Best minus second best of (K, ...), kept class by class: a partition would be ten times slower."""
+def _best_and_lead(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Best, and best minus second best, of (K, ...), kept class by class: a partition would be ten times slower."""
     best, second = np.maximum(values[0], values[1]), np.minimum(values[0], values[1])
     for value in values[2:]:
         second = np.maximum(second, np.minimum(best, value))
         best = np.maximum(best, value)
-    return np.asarray(best - second)
+    return best, best - second
 
 
 def prepare(volume: Volume, recipe: Recipe, *, array: np.ndarray | None = None) -> Prepared:

@@ -31,13 +31,14 @@ class Segmentation:
     """One task's labels on one image.
 
     labels: (Z, Y, X) uint8 on the grid of ``volume``; value i + 1 is ``task.labels[i]``.
-    margin: (Z, Y, X) uint8, 255 times the lead of the best class over the second; None unless confidence was asked for.
+    probability, margin: see :class:`~uniseg_model.preprocess.Restored`; None unless confidence was asked for.
     """
 
     task: Task
     labels: np.ndarray = field(repr=False)
     volume: Volume
     record: RunRecord = field(repr=False)
+    probability: np.ndarray | None = field(default=None, repr=False)
     margin: np.ndarray | None = field(default=None, repr=False)
 
     def mask(self, name: str) -> np.ndarray:
@@ -62,19 +63,22 @@ class Segmentation:
         return {label.name: i in met for i, label in enumerate(self.task.labels, start=1)}
 
     def confidence(self) -> dict[str, dict[str, float]]:
-        """For each structure found: mean lead of the best class in [0, 1], and the share of voxels that lead by less than 0.2.
+        """For each structure found: the mean probability of its voxels in [0, 1], and the share of them that lead by less than 0.2.
 
         Raises:
             OptionError: the run was not asked for confidence.
         """
-        if self.margin is None:
+        if self.probability is None or self.margin is None:
             raise OptionError(
                 "this segmentation has no confidence", hint="Segment with Options(confidence=True) or --confidence."
             )
-        leads = {name: self.margin[mask] / 255 for name in self.volumes_ml() if (mask := self.mask(name)).any()}
+        masks = {name: mask for name in self.volumes_ml() if (mask := self.mask(name)).any()}
         return {
-            name: {"mean_lead": float(lead.mean()), "uncertain_share": float((lead < _UNCERTAIN_MARGIN).mean())}
-            for name, lead in leads.items()
+            name: {
+                "mean_probability": float(self.probability[mask].mean()) / 255,
+                "uncertain_share": float((self.margin[mask] / 255 < _UNCERTAIN_MARGIN).mean()),
+            }
+            for name, mask in masks.items()
         }
 
     def to_dict(self) -> dict[str, Any]:

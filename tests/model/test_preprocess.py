@@ -302,14 +302,17 @@ def test_restored_equals_the_original_step_by_step(name: str, rng: np.random.Gen
     probabilities /= probabilities.sum(axis=0)
 
     crop = np.stack([slowly(one, (11, 15, 12), apart, 1) for one in probabilities])
-    labels, margin = np.zeros(image.shape, np.uint8), np.full(image.shape, 255.0)
+    labels, (probability, margin) = np.zeros(image.shape, np.uint8), np.full((2, *image.shape), 255.0)
     labels[1:12, 2:17, 3:15] = crop.argmax(axis=0)
     ordered = np.sort(crop, axis=0)
     margin[1:12, 2:17, 3:15] = (ordered[-1] - ordered[-2]) * 255
+    probability[1:12, 2:17, 3:15] = ordered[-1] * 255
 
-    answer = prepared.restore(probabilities, margin=True)
+    answer = prepared.restore(probabilities, confidence=True)
     assert np.array_equal(answer.labels, labels)
     assert answer.margin is not None
+    assert answer.probability is not None
+    assert np.abs(answer.probability - probability).max() < 0.501
     assert np.abs(answer.margin - margin).max() < 0.501  # rounded to whole numbers
 
 
@@ -339,13 +342,13 @@ def test_probabilities_that_do_not_sum_to_1_are_compared_as_they_are() -> None:
     prepared = prepare(volume_of(np.ones((2, 2, 2))), recipe())
     probabilities = np.full((2, 2, 2, 2), 0.1, np.float32)
     probabilities[1, 0, 0, 0] = 0.2  # the task's classes share 0.3; the rest went to a class it does not have
-    answer = prepared.restore(probabilities, margin=True)
+    answer = prepared.restore(probabilities, confidence=True)
     assert answer.labels.sum() == answer.labels[0, 0, 0] == 1
     assert answer.margin is not None
     assert answer.margin[0, 0].tolist() == [26, 0]  # 25.5 goes up in float32: 0.2 - 0.1 is just above 0.1
 
 
-def test_margin_by_hand() -> None:
+def test_margin_and_probability_by_hand() -> None:
     image = np.zeros((4, 2, 2))
     image[1:3] = 1
     prepared = prepare(volume_of(image), recipe())
@@ -354,9 +357,12 @@ def test_margin_by_hand() -> None:
     probabilities[:, 0, 0, 1] = 0.5, 0.5, 0  # 0
     probabilities[:, 0, 1, 0] = 0.25, 0.125, 0.625  # 0.375 * 255 = 95.6
     probabilities[:, 0, 1, 1] = 0, 0.75, 0.25  # 0.5 * 255 = 127.5, to the even 128
-    margin = prepared.restore(probabilities, margin=True).margin
+    answer = prepared.restore(probabilities, confidence=True)
+    probability, margin = answer.probability, answer.margin
     assert margin is not None
-    assert margin.dtype == np.uint8
+    assert probability is not None
+    assert margin.dtype == probability.dtype == np.uint8
+    assert probability[1].tolist() == [[255, 128], [159, 191]]  # of 0.5: 127.5, to the even 128
     assert margin[1].tolist() == [[255, 0], [96, 128]]
     assert margin[2].tolist() == [[0, 0], [0, 0]]
     assert (margin[[0, 3]] == 255).all()  # outside the crop box nothing is in doubt
@@ -370,7 +376,7 @@ def test_the_margin_turns_with_the_labels(rule: str) -> None:
     numbers = numbers_in(prepared)
     share = numbers / 255  # the voxel's number comes back as its margin
     probabilities = np.stack([(1 + share) / 2, (1 - share) / 2]).astype(np.float32)
-    margin = prepared.restore(probabilities, margin=True).margin
+    margin = prepared.restore(probabilities, confidence=True).margin
     assert np.array_equal(margin, np.where(image > 0, image, 255))
 
 

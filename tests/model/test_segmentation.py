@@ -24,8 +24,8 @@ def volume(shape: tuple[int, int, int] = (4, 5, 6)) -> Volume:
     return Volume(np.ones((1, *shape), np.float32), np.diag([1.0, 2.0, 5.0, 1.0])[:, [2, 1, 0, 3]])  # 10 mm3 a voxel
 
 
-def segmentation(key: str, labels: np.ndarray, margin: np.ndarray | None = None) -> Segmentation:
-    return Segmentation(TASKS[key], labels.astype(np.uint8), volume(labels.shape), RECORD, margin)  # type: ignore[arg-type]
+def segmentation(key: str, labels: np.ndarray, sure: tuple[np.ndarray, ...] = ()) -> Segmentation:
+    return Segmentation(TASKS[key], labels.astype(np.uint8), volume(labels.shape), RECORD, *sure)  # type: ignore[arg-type]
 
 
 def block(value: int, *sides: slice) -> np.ndarray:
@@ -58,12 +58,13 @@ def test_structure_on_any_face_is_cut_by_the_field_of_view(face: tuple[int, int,
     assert segmentation("liver", labels).cut_by_field_of_view() == {"liver": False, "liver tumour": True}
 
 
-def test_confidence_is_the_mean_lead_of_each_structure_found() -> None:
+def test_confidence_is_the_mean_probability_of_each_structure_found() -> None:
     labels = block(1, slice(1, 2), slice(0, 1), slice(0, 2))
-    margin = np.full((4, 5, 6), 255, np.uint8)
-    margin[1, 0, 0], margin[1, 0, 1] = 51, 0  # leads of 0.2 and 0
-    found = segmentation("liver", labels, margin).confidence()
-    assert found == {"liver": {"mean_lead": pytest.approx(0.1), "uncertain_share": 0.5}}
+    probability, margin = np.full((2, 4, 5, 6), 255, np.uint8)
+    probability[1, 0, 0], probability[1, 0, 1] = 153, 102  # 0.6 and 0.4
+    margin[1, 0, 0], margin[1, 0, 1] = 51, 50  # leads of 0.2 and a little less
+    found = segmentation("liver", labels, (probability, margin)).confidence()
+    assert found == {"liver": {"mean_probability": pytest.approx(0.5), "uncertain_share": 0.5}}
 
 
 def test_confidence_that_was_not_asked_for_is_refused() -> None:

@@ -123,9 +123,9 @@ def structures(rows: Iterable[StructureRow], notes: Sequence[str] = ()) -> str:
     rows = list(rows)
     if not rows:
         return ""
-    is_sure = any(row.mean_lead is not None for row in rows)
+    is_sure = any(row.mean_probability is not None for row in rows)
     head = "<th scope=col>Structure<th scope=col class=us-n>Volume, ml" + (
-        "<th scope=col class=us-n>Lead of the best class<th scope=col class=us-n>Uncertain voxels" if is_sure else ""
+        "<th scope=col class=us-n>Mean probability<th scope=col class=us-n>Uncertain voxels" if is_sure else ""
     )
     lines = "".join(f"<tr>{_structure(row, is_sure)}</tr>" for row in rows)
     told = "".join(f"<li>{escape(note)}</li>" for note in notes)
@@ -137,8 +137,8 @@ def _structure(row: StructureRow, is_sure: bool) -> str:
     found = f"{row.volume_ml:,.1f}" if row.volume_ml else "not found"
     cells = f'<th scope=row><i style="background:{escape(row.color)}"></i>{escape(row.structure)}{cut}<td class=us-n>{found}'
     if is_sure:
-        lead, share = row.mean_lead, row.uncertain_share
+        sure, share = row.mean_probability, row.uncertain_share
         cells += (
-            f"<td class=us-n>{'' if lead is None else f'{lead:.2f}'}<td class=us-n>{'' if share is None else f'{share:.0%}'}"
+            f"<td class=us-n>{'' if sure is None else f'{sure:.2f}'}<td class=us-n>{'' if share is None else f'{share:.0%}'}"
         )
     return cells
