@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -19,8 +20,8 @@ from uniseg_model.tasks import TaskRegistry
 class StructureRow:
     """One structure of one task, as a table shows it.
 
-    cut_by_field_of_view: its volume is a lower bound. mean_probability, uncertain_share: see ``Segmentation.confidence``; None where
-        it was not asked for or the structure was not found.
+    cut_by_field_of_view: its volume is a lower bound. mean_probability, uncertain_share: see ``Segmentation.confidence``;
+        agreement: Dice with and without mirroring. None where it was not asked for or the structure was not found.
     """
 
     task: str
@@ -30,6 +31,7 @@ class StructureRow:
     cut_by_field_of_view: bool
     mean_probability: float | None = None
     uncertain_share: float | None = None
+    agreement: float | None = None
 
 
 def structure_rows(segmentations: Sequence[Segmentation]) -> Iterator[StructureRow]:
@@ -37,9 +39,12 @@ def structure_rows(segmentations: Sequence[Segmentation]) -> Iterator[StructureR
     for answer in segmentations:
         volumes, cut = answer.volumes_ml(), answer.cut_by_field_of_view()
         sure = answer.confidence() if answer.margin is not None else {}
+        agreed = {name: dice for name, dice in (answer.agreement or {}).items() if not math.isnan(dice)}
         for label in answer.task.labels:
             name = label.name
-            yield StructureRow(answer.task.key, name, label.color, volumes[name], cut[name], **sure.get(name, {}))
+            yield StructureRow(
+                answer.task.key, name, label.color, volumes[name], cut[name], **sure.get(name, {}), agreement=agreed.get(name)
+            )
 
 
 def as_csv(segmentations: Sequence[Segmentation]) -> str:

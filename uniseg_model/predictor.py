@@ -23,7 +23,7 @@ from uniseg_model.errors import OptionError, TaskError
 from uniseg_model.preprocess import Prepared, Recipe, Restored, axes_for, largest_shape, prepare
 from uniseg_model.progress import Progress, ProgressHook, ignore_progress
 from uniseg_model.record import RunRecord, Stopwatch, peak_memory_gb
-from uniseg_model.segmentation import MergedMap, Segmentation
+from uniseg_model.segmentation import MergedMap, Segmentation, agreement
 from uniseg_model.sliding import Sweep, out_of_memory_named, sweep_windows
 from uniseg_model.suitability import check_channels, doubts
 from uniseg_model.tasks import Task, check_axes
@@ -43,6 +43,7 @@ class Options:
     spacing_mm, axes: in place of the tasks' own.
     batch: windows at once; None: as the device allows.
     confidence: keep how probable the best class was, and how far it led.
+    agreement: segment once more, with mirroring if the answer is without and the other way round, and keep the Dice of the two.
     focus: a voxel Z, Y, X of the image; windows near it are computed first, for those who look at the preview.
     """
 
@@ -52,6 +53,7 @@ class Options:
     axes: str | None = None
     batch: int | None = None
     confidence: bool = False
+    agreement: bool = False
     focus: Triple | None = None
 
     def __post_init__(self) -> None:
@@ -64,6 +66,10 @@ class Options:
             raise OptionError(f"the batch must be at least 1 window, not {self.batch}")
         if self.axes is not None:
             check_axes(self.axes)
+
+    def focused_on(self, voxel: Triple) -> Options:
+        """The same, but windows near a voxel Z, Y, X come first."""
+        return replace(self, focus=voxel)
 
 
 class Predictor:
@@ -127,7 +133,17 @@ class Session:
                         restored[task.key] = prepared.restore(probabilities.pop(0), confidence=run.options.confidence)
                     run.tell_restored(task, restored)
         record = run.record()
-        return [Segmentation(task=t, volume=self.volume, record=record, **vars(restored[t.key])) for t in run.tasks]
+        answers = [Segmentation(task=t, volume=self.volume, record=record, **vars(restored[t.key])) for t in run.tasks]
+        return self._compared(answers, run.options, progress) if run.options.agreement else answers
+
+    def _compared(self, answers: list[Segmentation], options: Options, progress: ProgressHook) -> list[Segmentation]:
+        """The same answers, knowing how far they agree with those under the other mirroring."""
+
+        def compare(now: Progress) -> None:
+            progress(Progress("compare" if now.stage == "predict" else now.stage, now.done, now.total))
+
+        others = self.segment([answer.task for answer in answers], _other_way(options), compare)
+        return [replace(a, agreement=agreement(a, other)) for a, other in zip(answers, others, strict=True)]
 
     def segment_as_original(
         self, tasks: Sequence[str | Task], options: Options | None = None, progress: ProgressHook = ignore_progress
@@ -173,7 +189,10 @@ class Session:
         Raises:
             TaskError, ModalityError: as :meth:`segment`. GeometryError: the spacing would make an array beyond any machine.
         """
-        passes = list(_Run(self, self._tasks(tasks), options or Options(), ignore_progress).planned())
+        run = _Run(self, self._tasks(tasks), options or Options(), ignore_progress)
+        passes = list(run.planned())
+        if run.options.agreement:
+            passes += _Run(self, run.tasks, _other_way(run.options), ignore_progress).planned()
         engine, window_s = self._predictor.engine, self._predictor.decoding_s
         largest = max(one.bytes() for one in passes)
         is_gpu = engine.device.type == "cuda"  # where sums that do not fit move to the CPU
@@ -207,6 +226,11 @@ class Session:
                 )
             check_channels(known[task.key], self.volume)
         return list(found.values())
+
+
+def _other_way(options: Options) -> Options:
+    """The run to compare with: mirrored if this one is not, not mirrored if it is."""
+    return replace(options, mirror=not options.mirror, confidence=False, agreement=False)
 
 
 class _Run:

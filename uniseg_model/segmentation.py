@@ -6,6 +6,7 @@ Saved labels are NIfTI with a JSON file of the same name beside them that holds 
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ import numpy as np
 
 from uniseg_model import DISCLAIMER
 from uniseg_model.errors import GeometryError, OptionError, OutputError
+from uniseg_model.evaluation.metrics import dice
 from uniseg_model.files import file_sha256, write_sealed_json
 from uniseg_model.io import NIFTI_SUFFIXES, write_labels
 from uniseg_model.record import RunRecord
@@ -31,6 +33,7 @@ class Segmentation:
     """One task's labels on one image.
 
     labels: (Z, Y, X) uint8 on the grid of ``volume``; value i + 1 is ``task.labels[i]``.
+    agreement: Dice of each structure with and without mirroring; None unless asked for.
     probability, margin: see :class:`~uniseg_model.preprocess.Restored`; None unless confidence was asked for.
     """
 
@@ -40,6 +43,7 @@ class Segmentation:
     record: RunRecord = field(repr=False)
     probability: np.ndarray | None = field(default=None, repr=False)
     margin: np.ndarray | None = field(default=None, repr=False)
+    agreement: Mapping[str, float] | None = None
 
     def mask(self, name: str) -> np.ndarray:
         """(Z, Y, X) bool of one structure.
@@ -92,7 +96,11 @@ class Segmentation:
             "weights": dict(self.record.weights),
             "note": DISCLAIMER,
         }
-        return facts if self.margin is None else {**facts, "confidence": self.confidence()}
+        if self.margin is not None:
+            facts["confidence"] = self.confidence()
+        if self.agreement is not None:
+            facts["agreement_under_mirroring"] = {k: None if math.isnan(v) else v for k, v in self.agreement.items()}
+        return facts
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write labels as ``.nii.gz`` or ``.nii`` and their names as ``.json`` beside them.
@@ -101,6 +109,11 @@ class Segmentation:
             OutputError: they cannot be written.
         """
         save_labels(Path(path), self.labels, self.volume, self.to_dict())
+
+
+def agreement(a: Segmentation, b: Segmentation) -> dict[str, float]:
+    """Dice of each structure between two answers to one task; NaN where neither found it."""
+    return {label.name: dice(a.mask(label.name), b.mask(label.name)) for label in a.task.labels}
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ from tiny import TINY, ct_volume, tiny_checkpoint
 import uniseg_model
 from uniseg_model.engines.torch_engine import TorchEngine, find_device
 from uniseg_model.errors import DeviceError, ModalityError, OptionError, TaskError, WeightsError
+from uniseg_model.evaluation import dice
 from uniseg_model.predictor import Options, Predictor, load_model
 from uniseg_model.progress import Cancelled, Progress
 from uniseg_model.segmentation import Segmentation
@@ -107,6 +108,18 @@ def test_mirroring_is_the_mean_over_eight_flips(ct: Volume) -> None:
             flipped = engine._net(x.flip(axes), torch.tensor([2])).softmax(1)
             slow += flipped.flip(axes) / 8
     torch.testing.assert_close(found, slow, atol=1e-5, rtol=1e-5)
+
+
+def test_agreement_is_the_dice_with_and_without_mirroring(model: Predictor, ct: Volume) -> None:
+    session = model.open(ct)
+    plain, mirrored = (session.segment(["liver"], Options(mirror=mirror))[0] for mirror in (False, True))
+    wanted = {label.name: dice(plain.labels == i, mirrored.labels == i) for i, label in enumerate(plain.task.labels, start=1)}
+    for mirror, same in ((False, plain), (True, mirrored)):
+        [answer] = session.segment(["liver"], Options(mirror=mirror, agreement=True))
+        assert answer.agreement == pytest.approx(wanted, nan_ok=True)
+        np.testing.assert_array_equal(answer.labels, same.labels)
+    assert set(answer.to_dict()["agreement_under_mirroring"]) == {"liver", "liver tumour"}
+    assert plain.agreement is None
 
 
 def test_prepared_arrays_are_kept_for_the_next_task(model: Predictor, ct: Volume, monkeypatch: pytest.MonkeyPatch) -> None:

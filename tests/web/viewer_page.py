@@ -19,7 +19,7 @@ from fastapi import FastAPI
 
 from uniseg_app.web_demo.display import (
     display_copy,
-    grey_window,
+    grey_windows,
     located,
     structures_of,
     write_display_image,
@@ -45,7 +45,7 @@ def scenes(folder: Path) -> tuple[ViewerScene, ViewerScene]:
         path = folder / f"{name}.nii.gz"
         write_display_labels(path, shown, copy)
         structures = located(structures_of(task.labels), shown, copy.affine)
-        made.append(scene(image, grey_window(copy, task), "HU", path, structures))
+        made.append(scene(image, grey_windows(copy, [task]), "HU", path, structures))
     return made[0], made[1]
 
 

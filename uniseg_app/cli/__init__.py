@@ -6,7 +6,7 @@ so that ``--help`` and ``tasks`` answer at once.
 
     options     what several commands share             data        phantom, import, evaluate
     predict     tasks, segment, demo                    training    train
-    weights     weights import | info | verify         web         web
+    weights     weights import | info | verify         web         web, the page of demo
 """
 
 from __future__ import annotations

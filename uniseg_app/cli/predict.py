@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from uniseg_app.cli.options import Json, Weights, registry_of, triple
+from uniseg_app.cli.web import Port, serve
 from uniseg_app.console import progress_shown, say, say_json, say_table, warn
 from uniseg_model import DISCLAIMER
 from uniseg_model.errors import OptionError
@@ -75,13 +75,18 @@ def segment(
         _tell(outcome)
 
 
-def demo(out: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="Keep the results here.")] = None) -> None:
-    """Segment a synthetic CT under all its prompts with the demo weights, and compare with its known answers."""
+def demo(
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="No page: files, and Dice against the known answers.")] = None,
+    port: Port = 7860,
+) -> None:  # fmt: skip
+    """A synthetic CT under all its prompts, as a page in the browser or, with -o, as files."""
+    if out is None:
+        serve(port=port, segmented=True)
+        return
     from uniseg_app import commands
 
-    folder = out or Path(tempfile.mkdtemp(prefix="uniseg-demo-"))
     with progress_shown(quiet=False) as progress:
-        outcome, scores = commands.run_demo(folder, progress)
+        outcome, scores = commands.run_demo(out, progress)
     _tell(outcome)
     rows = [[key, name, f"{value:.2f}"] for key, found in scores.items() for name, value in found.items()]
     say_table(["task", "structure", "Dice"], rows)

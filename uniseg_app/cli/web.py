@@ -1,9 +1,9 @@
-"""The page in a browser."""
+"""The page in a browser. The one door of the command line into the web demo."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,19 +11,25 @@ from uniseg_app.cli.options import Weights
 from uniseg_app.console import say
 from uniseg_model.errors import MissingPackageError
 
+Port = Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")]
+
 
 def web(
     host: Annotated[str, typer.Option(help="Address to listen on; anything but this machine needs --auth.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535)] = 7860,
+    port: Port = 7860,
     weights: Weights = None,
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|cuda:N")] = "auto",
-    threads: Annotated[int | None, typer.Option(help="Of the CPU; default: torch's choice.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Of the CPU; default: torch's choice.")] = None,
     auth: Annotated[Path | None, typer.Option("--auth", metavar="FILE", help="Who may sign in; lines of name:hash.")] = None,
 ) -> None:
     """Serve the web demo on this machine."""
+    serve(host=host, port=port, weights=weights, device=device.lower(), threads=threads, auth=auth)
+
+
+def serve(**request: Any) -> None:
+    """Serve what a ``WebRequest`` of these facts says."""
     try:
-        from uniseg_app.web_demo.app import WebRequest, serve
+        from uniseg_app.web_demo import app
     except ImportError as exc:
         raise MissingPackageError(f"the web demo needs {exc.name}", hint="pip install 'uniseg-app[web]'") from exc
-    say(f"The page will be at http://{host}:{port}/ until you press Ctrl-C.")
-    serve(WebRequest(host, port, weights, device.lower(), threads, auth))
+    app.serve(app.WebRequest(**request), say)

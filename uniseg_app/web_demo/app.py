@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import os
+import socket
 import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from uniseg_app.backend import Backend
 from uniseg_app.job_log import JobLog
@@ -13,12 +19,21 @@ from uniseg_app.web_demo.offline import offline_environment
 from uniseg_app.web_demo.private import PrivateFolder, end_on_sigterm, private_folder
 from uniseg_model.errors import OptionError
 
+if TYPE_CHECKING:
+    from uniseg_app.web_demo.segment_tab import Welcome
+
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_IDLE_S = 2 * 3600.0  # a browser that died does not say that it has left
+_SWEEP_EVERY_S = 600.0
 
 
 @dataclass(frozen=True)
 class WebRequest:
-    """How the page is served. host: address to listen on. weights, device: see :class:`Backend`. auth: who may sign in."""
+    """How the page is served.
+
+    host: address to listen on. port: 0 takes any that is free. weights, device, threads: see :class:`Backend`.
+    auth: who may sign in. segmented: segment the first example at once.
+    """
 
     host: str = "127.0.0.1"
     port: int = 7860
@@ -27,31 +42,34 @@ class WebRequest:
     threads: int | None = None
     auth: Path | None = None
     most_upload_mb: int = 600
+    segmented: bool = False
 
 
-def serve(request: WebRequest) -> None:
-    """Serve the page until interrupted.
+def serve(request: WebRequest, tell: Callable[[str], None]) -> None:
+    """Serve the page until interrupted. tell: is given what a person at the terminal should know.
 
     Raises:
-        UniSegError: weights, device or viewer are not to be had; another machine could come in without a password.
+        UniSegError: weights, device, viewer or port are not to be had; another machine could come in without a password.
     """
+    began_s = time.monotonic()
     if request.host not in LOOPBACK and request.auth is None:
         raise OptionError(f"the page would be open to everybody who reaches {request.host}",
                           hint="Name a file of users with --auth, or listen on 127.0.0.1.")  # fmt: skip
-    private = private_folder(Path(tempfile.gettempdir()) / "uniseg")
-    os.environ.update(offline_environment(), GRADIO_TEMP_DIR=str(private.uploads))
-    import uvicorn
+    with _listening(request) as listener, _private() as private, _backend(request) as backend:
+        import uvicorn
 
-    end_on_sigterm()
-    backend = Backend(request.weights, request.device, request.threads, JobLog(state_folder() / "jobs.sqlite"))
-    try:
-        uvicorn.run(create_app(request, backend, private), host=request.host, port=request.port, log_level="warning")
-    finally:
-        backend.close()
-        private.close()
+        from uniseg_app.web_demo import texts
+        from uniseg_app.web_demo.examples import first_example
+        from uniseg_app.web_demo.segment_tab import Welcome
+
+        first = first_example(backend, segmented=request.segmented)
+        notice = texts.lost(backend.log.lost()) if backend.log else ""
+        app = create_app(request, backend, private, Welcome(first, notice, _once(lambda: tell(f"First picture in a browser {time.monotonic() - began_s:.1f} s after the start."))))  # fmt: skip
+        tell(f"The page is at http://{_shown(request.host)}:{listener.getsockname()[1]}/ ({time.monotonic() - began_s:.1f} s after the start). Press Ctrl-C to end.")  # fmt: skip
+        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
 
 
-def create_app(request: WebRequest, backend: Backend, private: PrivateFolder):  # type: ignore[no-untyped-def]
+def create_app(request: WebRequest, backend: Backend, private: PrivateFolder, welcome: Welcome):  # type: ignore[no-untyped-def]
     """The app; the environment must be :func:`offline_environment` before gradio is imported."""
     import gradio as gr
     from fastapi import FastAPI
@@ -64,7 +82,8 @@ def create_app(request: WebRequest, backend: Backend, private: PrivateFolder):  
 
     users = read_users(request.auth) if request.auth else None
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    page = make_page(backend, Visits(private), serve_niivue(app))
+    visits = Visits(private)
+    page = make_page(backend, visits, serve_niivue(app), welcome)
     app = gr.mount_gradio_app(
         app, page, path="/", max_file_size=f"{request.most_upload_mb}mb", run_history=False, enable_monitoring=False,
         auth=users.sign_in if users else None, show_error=False, ssr_mode=False, pwa=False, footer_links=[], theme=theme(),
@@ -73,6 +92,7 @@ def create_app(request: WebRequest, backend: Backend, private: PrivateFolder):  
     if users:
         app.add_middleware(LoginBrake)
     secure(app, request.host, most_upload_bytes=request.most_upload_mb * 1_000_000)
+    _repeat(lambda: visits.leave_idle(_IDLE_S), _SWEEP_EVERY_S)
     return app
 
 
@@ -81,3 +101,62 @@ def state_folder() -> Path:
     from platformdirs import user_state_path
 
     return user_state_path("uniseg", appauthor=False)
+
+
+@contextmanager
+def _listening(request: WebRequest) -> Iterator[socket.socket]:
+    """The door, before anything that takes time."""
+    try:
+        family = socket.AF_INET6 if ":" in request.host else socket.AF_INET
+        listener = socket.create_server((request.host, request.port), family=family)
+    except OSError as exc:
+        raise OptionError(f"{request.host}:{request.port} cannot be listened on: {exc.strerror or exc}",
+                          hint="Choose another --port, or end the program that has it.") from exc  # fmt: skip
+    with listener:
+        yield listener
+
+
+@contextmanager
+def _private() -> Iterator[PrivateFolder]:
+    private = private_folder(Path(tempfile.gettempdir()) / "uniseg")
+    os.environ.update(offline_environment(), GRADIO_TEMP_DIR=str(private.uploads))
+    end_on_sigterm()
+    try:
+        yield private
+    finally:
+        private.close()
+
+
+@contextmanager
+def _backend(request: WebRequest) -> Iterator[Backend]:
+    backend = Backend(request.weights, request.device, request.threads, JobLog(state_folder() / "jobs.sqlite"))
+    try:
+        yield backend
+    finally:
+        backend.close()
+
+
+def _once(call: Callable[[], None]) -> Callable[[], None]:
+    """A function that calls the first time and never again."""
+    calls = iter([call])
+
+    def first() -> None:
+        for one in calls:
+            one()
+
+    return first
+
+
+def _repeat(call: Callable[[], None], every_s: float) -> None:
+    """Call now and then, as long as the process lives."""
+
+    def go_on() -> None:
+        while True:
+            time.sleep(every_s)
+            call()
+
+    threading.Thread(target=go_on, name="sweep", daemon=True).start()
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

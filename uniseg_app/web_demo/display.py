@@ -24,8 +24,10 @@ from uniseg_model.tasks import Label, Task
 from uniseg_model.volume import Shape, Source, Triple, Volume, closest_world_axes
 
 LARGEST_SIDE = 256
-CT_WINDOW = (-160.0, 240.0)  # soft tissue, where no task says better
 Window = tuple[float, float]
+CT_WINDOWS: dict[str, Window] = {
+    "Soft tissue": (-160.0, 240.0), "Lung": (-1350.0, 150.0), "Bone": (-450.0, 1050.0), "Brain": (0.0, 80.0),
+}  # fmt: skip
 
 _SUPERIOR = 2
 _SAMPLES = 1_000_000  # of the voxel values, from which a window is taken
@@ -100,18 +102,26 @@ def write_display_labels(path: Path, labels: np.ndarray, copy: Volume) -> None:
     write_labels(path, display_labels(labels, copy), copy)
 
 
-def grey_window(copy: Volume, task: Task | None = None) -> Window:
-    """The grey values to show as black and white.
+def grey_windows(copy: Volume, tasks: Sequence[Task] = ()) -> dict[str, Window]:
+    """The grey values to show as black and white, by name; the first is the one to begin with.
 
-    For a CT the task's window, or one for soft tissue; for anything else the 1st and the 99.5th percentile of all voxels that
-    are not 0.
+    For a CT those of the tasks and the usual ones; for anything else the 1st and the 99.5th percentile of all voxels that are
+    not 0. All values come last.
     """
-    if is_ct(copy):
-        return task.window_hu if task and task.window_hu else CT_WINDOW
+    whole = {"All values": _window(copy.array[0].min(), copy.array[0].max())}
+    if not is_ct(copy):
+        return {"Most values": _most_values(copy)} | whole
+    return {task.title: task.window_hu for task in tasks if task.window_hu} | CT_WINDOWS | whole
+
+
+def _most_values(copy: Volume) -> Window:
     values = copy.array[0].reshape(-1)[:: max(1, copy.array[0].size // _SAMPLES)]
     shown = values[values != 0] if values.any() else values
-    low, high = (float(value) for value in np.percentile(shown, [1.0, 99.5]))
-    return (low, high) if high > low else (low, low + 1.0)
+    return _window(*np.percentile(shown, [1.0, 99.5]))
+
+
+def _window(low: float, high: float) -> Window:
+    return float(low), float(high) if high > low else float(low) + 1.0
 
 
 def is_ct(copy: Volume) -> bool:

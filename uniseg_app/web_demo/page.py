@@ -6,20 +6,20 @@ import gradio as gr
 
 from uniseg_app.backend import Backend
 from uniseg_app.web_demo import texts
-from uniseg_app.web_demo.segment_tab import SegmentTab
+from uniseg_app.web_demo.segment_tab import SegmentTab, Welcome
 from uniseg_app.web_demo.visits import Visits
 
 
-def make_page(backend: Backend, visits: Visits, script_url: str) -> gr.Blocks:
-    """The page, not mounted yet."""
+def make_page(backend: Backend, visits: Visits, script_url: str, welcome: Welcome) -> gr.Blocks:
+    """The page, not mounted yet. script_url: see :class:`NiivueViewer`."""
     with gr.Blocks(title="UniSeg", analytics_enabled=False, fill_width=True, delete_cache=(600, 7200)) as page:
-        gr.HTML(texts.header(backend.facts()))
+        gr.HTML(texts.header(backend.facts()), padding=False)
         with gr.Tabs():
             with gr.Tab("Segment"):
-                tab = SegmentTab(backend, visits, script_url)
+                tab = SegmentTab(backend, visits, script_url, welcome)
             with gr.Tab("About"):
                 gr.Markdown(_ABOUT)
-        page.load(tab.opened, None, tab.outputs, api_visibility="private", show_progress="hidden")
+        page.load(tab.opened, None, tab.outputs, api_visibility="private", show_progress="hidden", concurrency_limit=None)
 
         def leave(request: gr.Request) -> None:
             visits.leave(request.session_hash)
@@ -39,12 +39,25 @@ def theme() -> gr.Theme:
 _ABOUT = """
 ## One network, eleven tasks
 
-UniSeg (Ye et al., MICCAI 2023) is one 3D network for eleven tasks on CT, MR and PET-CT. You pick a task; its *prompt* is fused with
-what the encoder saw and enters the decoder's input, so the whole decoder knows what is asked.
+UniSeg (Ye et al., *UniSeg: A Prompt-driven Universal Segmentation Model as well as A Strong Representation Learner*, MICCAI 2023) is one
+3D network for eleven tasks on CT, MR and PET-CT. You pick a task; its *prompt* is fused with what the encoder saw and enters the
+decoder's input, so the whole decoder knows what is asked.
 
-**Research use only. Not a medical device.** Images stay on the machine that runs this page: nothing is sent anywhere, what you
+**Research use only. Not a medical device.** Images stay on the machine that runs this page: nothing is sent anywhere, and what you
 drop here is removed when you close the tab.
 
+## The weights
+
 The small weights that come with the program were trained by it on synthetic phantoms: they show how prompts work and are of no use
-on patients. For real scans import the authors' checkpoint (`uniseg weights import`), which is for non-commercial use.
+on patients. For real scans import the authors' checkpoint, which is for non-commercial use:
+
+    uniseg weights import model_final_checkpoint.model -o uniseg.safetensors
+    uniseg web --weights uniseg.safetensors
+
+## How to read the numbers
+
+- **Volume**: voxels times their size. A structure that touches the edge of the image is at least this large.
+- **Mean probability**: of the structure's voxels, as the network gives it. It is not calibrated: 0.9 does not mean right in nine of ten.
+- **Uncertain voxels**: where the best class leads the second by less than 0.2.
+- **Agreement**: Dice of the answers with and without mirroring. Low means that the answer hangs by a thread.
 """

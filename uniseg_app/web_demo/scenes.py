@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from uniseg_app.web_demo.display import (
     Structure,
+    Window,
+    color_table,
     display_copy,
     display_labels,
-    grey_window,
+    grey_windows,
     is_ct,
     located,
     structures_of,
     write_display_image,
     write_display_labels,
 )
+from uniseg_app.web_demo.slices import Overlay, Rgb, draw_slice
 from uniseg_app.web_demo.viewer import ViewerScene, scene
 from uniseg_app.web_demo.visits import Visit
 from uniseg_model.tasks import Task, TaskRegistry
@@ -27,8 +31,17 @@ from uniseg_model.volume import Volume
 _SHOWN_CHANNEL = {4: 3}  # of four MR channels FLAIR shows most; otherwise the first
 
 
+@dataclass(frozen=True)
+class Layers:
+    """What lies over what. windows: by name, the one to begin with first. labels: (z, y, x), None where nothing was found."""
+
+    windows: Mapping[str, Window]
+    labels: np.ndarray | None = field(default=None, repr=False)
+    structures: tuple[Structure, ...] = ()
+
+
 class Stage:
-    """The display copy of one image, made once."""
+    """The display copy of one image, made once, and what is laid over it."""
 
     def __init__(self, volume: Volume, folder: Path) -> None:
         self.copy = display_copy(volume, _SHOWN_CHANNEL.get(volume.n_channels, 0))
@@ -36,18 +49,30 @@ class Stage:
         self._image = folder / f"shown-{secrets.token_hex(4)}.nii.gz"
         write_display_image(self._image, self.copy)
 
-    def scene(self, labels: Mapping[str, np.ndarray], known: TaskRegistry) -> ViewerScene:
-        """Image and labels (Z, Y, X) by task key."""
+    def layers(self, labels: Mapping[str, np.ndarray], known: TaskRegistry) -> Layers:
+        """Labels (Z, Y, X) by task key over the copy."""
         tasks = [known[key] for key in labels]
-        window, unit = grey_window(self.copy, tasks[0] if tasks else None), "HU" if is_ct(self.copy) else ""
+        windows = grey_windows(self.copy, tasks)
         if not tasks:
-            return scene(self._image, window, unit)
+            return Layers(windows)
         together, structures = one_map({task: display_labels(labels[task.key], self.copy) for task in tasks})
+        return Layers(windows, together, tuple(located(structures, together, self.copy.affine)))
+
+    def scene(self, layers: Layers) -> ViewerScene:
+        """For the viewer."""
+        unit = "HU" if is_ct(self.copy) else ""
+        if layers.labels is None:
+            return scene(self._image, layers.windows, unit)
         self._count += 1
         path = self._folder / f"labels-{self._count}.nii.gz"
-        write_display_labels(path, together, self.copy)
+        write_display_labels(path, layers.labels, self.copy)
         (self._folder / f"labels-{self._count - 1}.nii.gz").unlink(missing_ok=True)
-        return scene(self._image, window, unit, path, located(structures, together, self.copy.affine))
+        return scene(self._image, layers.windows, unit, path, layers.structures)
+
+    def slice(self, layers: Layers, plane: str, number: int) -> Rgb:
+        """For browsers without the viewer."""
+        window = next(iter(layers.windows.values()))
+        return draw_slice(self.copy, plane, number, window, layers.labels, Overlay(color_table(layers.structures)))
 
 
 def one_map(labels: Mapping[Task, np.ndarray]) -> tuple[np.ndarray, list[Structure]]:
@@ -67,9 +92,8 @@ def _counted_from(first: int, structures: Iterable[Structure]) -> list[Structure
     return [Structure(first + s.value, s.name, s.color) for s in structures]
 
 
-def scene_of(visit: Visit, known: TaskRegistry) -> ViewerScene | None:
-    """What a visit shows now; nothing before it has an image."""
-    if visit.volume is None:
-        return None
-    visit.stage = visit.stage or Stage(visit.volume, visit.folder)
-    return visit.stage.scene(visit.labels(), known)
+def stage_of(visit: Visit) -> Stage | None:
+    """The stage of what a visit looks at; nothing before it has an image."""
+    if visit.volume is not None and visit.stage is None:
+        visit.stage = Stage(visit.volume, visit.folder)
+    return visit.stage

@@ -1,169 +1,133 @@
 """The Segment tab: an image comes in, tasks are ticked, labels appear while they are computed, everything can be taken away.
 
-Events find their tab by Gradio's ``session_hash``. Every one of them returns a whole view, so nothing on the page is ever left
-over from another image.
+Events find their tab by Gradio's ``session_hash``.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import numpy as np
 
-from uniseg_app.answers import as_csv, save_answers, structure_rows, zipped
 from uniseg_app.backend import Backend
-from uniseg_app.jobs import State, wait
-from uniseg_app.meshes import save_meshes
+from uniseg_app.jobs import Job, wait
 from uniseg_app.web_demo import texts
-from uniseg_app.web_demo.examples import EXAMPLES, example_volume
-from uniseg_app.web_demo.scenes import scene_of
+from uniseg_app.web_demo.controls import lay_out, options_of
+from uniseg_app.web_demo.examples import EXAMPLES, Example, FirstExample
+from uniseg_app.web_demo.showing import Showing, View
 from uniseg_app.web_demo.uploads import Received, Uploaded, check_size, receive
-from uniseg_app.web_demo.viewer import NiivueViewer
+from uniseg_app.web_demo.viewer import POSITION
 from uniseg_app.web_demo.visits import Visit, Visits
 from uniseg_model.errors import OptionError, UniSegError
 from uniseg_model.io import read_volume
 from uniseg_model.predictor import Options
-from uniseg_model.progress import Cancelled
+from uniseg_model.volume import Triple, Volume
 
 _LOOK_EVERY_S = 0.3
-_LOG = logging.getLogger(__name__)
-View = dict[Any, Any]
+_WITH_POSITION = f"(...inputs) => [...inputs.slice(0, -1), ...({POSITION})()]"  # in place of the last input
 
 
-@dataclass
-class Controls:
-    """What is on the tab."""
+@dataclass(frozen=True)
+class Welcome:
+    """How a tab that opens is met.
 
-    files: gr.File
-    series: gr.Dropdown
-    image: gr.HTML
-    tasks: gr.CheckboxGroup
-    others: gr.HTML
-    cost: gr.HTML
-    segment: gr.Button
-    cancel: gr.Button
-    progress: gr.HTML
-    trouble: gr.HTML
-    viewer: NiivueViewer
-    table: gr.HTML
-    download: gr.DownloadButton
-    csv: gr.DownloadButton
-    surface: gr.DownloadButton
+    first: the image it shows. notice: what everybody shall know, such as what a crash has lost.
+    on_picture: called whenever a browser has drawn something.
+    """
 
-    def all(self) -> list[Any]:
-        """As outputs of an event."""
-        return [getattr(self, f.name) for f in fields(self)]
+    first: FirstExample
+    notice: str = ""
+    on_picture: Callable[[], None] | None = None
 
 
 class SegmentTab:
     """The tab and its events."""
 
-    def __init__(self, backend: Backend, visits: Visits, script_url: str) -> None:
-        self._backend, self._visits = backend, visits
-        self._on = self._lay_out(script_url)
+    def __init__(self, backend: Backend, visits: Visits, script_url: str, welcome: Welcome) -> None:
+        self._backend, self._visits, self._first, self._notice = backend, visits, welcome.first, welcome.notice
+        self._on, self._asked, self._examples = lay_out(script_url)
+        self._showing = Showing(self._on, backend)
         self._connect()
-
-    # What is where ----------------------------------------------------------------------------------------------------
-
-    def _lay_out(self, script_url: str) -> Controls:
-        with gr.Row(elem_classes="us-columns"):
-            with gr.Column(scale=2, min_width=320):
-                files = gr.File(label="Your scan: NIfTI (one file per channel), DICOM files, or a .zip of them",
-                                file_count="multiple", height=110)  # fmt: skip
-                with gr.Row(elem_classes="us-examples"):
-                    self._examples = [gr.Button(example.title, size="sm", min_width=80) for example in EXAMPLES]
-                series = gr.Dropdown(label="Which series?", visible=False, interactive=True)
-                image = gr.HTML()
-                tasks = gr.CheckboxGroup(label="What to look for", choices=[], elem_classes="us-tasks")
-                others = gr.HTML()
-                with gr.Accordion("More options", open=False):
-                    self._confidence = gr.Checkbox(label="How sure is each structure? (a little more memory)", value=True)
-                    self._mirror = gr.Radio(["As the device allows", "Yes", "No"], value="As the device allows",
-                                            label="Average over eight mirrored copies (eight times the work)")  # fmt: skip
-                    self._step = gr.Slider(0.25, 1.0, 0.5, step=0.05, label="Distance of windows, as a share of their side")
-                cost = gr.HTML()
-                with gr.Row():
-                    segment = gr.Button("Segment", variant="primary")
-                    cancel = gr.Button("Cancel", variant="stop", interactive=False)
-                progress, trouble = gr.HTML(), gr.HTML()
-            with gr.Column(scale=5, min_width=320):
-                viewer = NiivueViewer(script_url=script_url)
-                table = gr.HTML()
-                with gr.Row():
-                    download, csv, surface = (gr.DownloadButton(name, size="sm", visible=False)
-                                              for name in ("All labels (.zip)", "Volumes (.csv)", "Surfaces (.glb)"))  # fmt: skip
-        return Controls(files, series, image, tasks, others, cost, segment, cancel, progress, trouble, viewer, table,
-                        download, csv, surface)  # fmt: skip
-
-    def _connect(self) -> None:
-        on, private = self._on, {"api_visibility": "private", "concurrency_limit": None, "show_progress": "hidden"}
-        on.files.upload(self._uploaded, on.files, on.all(), **private)
-        on.series.input(self._chosen, on.series, on.all(), **private)
-        for button, example in zip(self._examples, EXAMPLES, strict=True):
-            button.click(self._example_shown(example.title, example.task), None, on.all(), **private)
-        options = [on.tasks, self._confidence, self._mirror, self._step]
-        gr.on([on.tasks.change, self._mirror.change, self._step.change], self._told_cost, options, on.cost, **private)  # fmt: skip
-        on.segment.click(self._segment, options, on.all(), **private)
-        on.cancel.click(self._cancelled, None, None, queue=False, api_visibility="private")
-
-    # Images -----------------------------------------------------------------------------------------------------------
+        if welcome.on_picture:
+            self._on.viewer.loaded(welcome.on_picture, None, None, api_visibility="private", show_progress="hidden")
 
     @property
     def outputs(self) -> list[Any]:
         """What :meth:`opened` fills."""
         return self._on.all()
 
-    def opened(self, request: gr.Request) -> View:
-        """The view of a tab that was just opened: the first example, with its answers when they are ready."""
-        visit = self._visits.of(request.session_hash)
-        if visit.volume is None:
-            visit.show(example_volume(EXAMPLES[0].task), f"Example: {EXAMPLES[0].title} (synthetic)")
-        return self._whole(visit)
+    def _connect(self) -> None:
+        on, asked, event = self._on, self._asked.all(), {"api_visibility": "private", "show_progress": "hidden"}
+        many = {**event, "concurrency_limit": None}
+        place = gr.JSON(visible=False)
+        on.files.upload(self._uploaded, on.files, on.all(), **many)
+        on.series.input(self._chosen, on.series, on.all(), **many)
+        for button, example in zip(self._examples, EXAMPLES, strict=True):
+            button.click(self._shower(example), None, on.all(), **many)
+        changes = [on.tasks.change, *(control.change for control in asked)]
+        gr.on(changes, self._told_cost, [on.tasks, *asked], on.cost, trigger_mode="always_last", **many)
+        on.segment.click(self._segment, [on.tasks, *asked, place], on.all(), js=_WITH_POSITION, **many)
+        on.cancel.click(self._cancelled, None, None, queue=False, **event)
+        on.viewer.nowebgl(self._plain, None, on.all(), **many)
+        on.plane.input(self._planed, on.plane, [on.number, on.slice], **many)
+        on.number.input(self._scrolled, on.number, on.slice, trigger_mode="always_last", **many)
 
-    def _example_shown(self, title: str, task: str) -> Any:
+    def _visit(self, request: gr.Request) -> Visit:
+        return self._visits.of(request.session_hash)
+
+    # Images -----------------------------------------------------------------------------------------------------------
+
+    def opened(self, request: gr.Request) -> Iterator[View]:
+        """The views of a tab that was just opened: the first example, and its answers when they are there."""
+        visit, on = self._visit(request), self._on
+        if visit.volume is None:
+            visit.show(self._first.volume, self._first.title, self._first.answers() or ())
+        yield {**self._showing.whole(visit), on.progress: texts.done(self._notice)}
+        job = self._first.job
+        if job is None or job.done() or visit.volume is not self._first.volume:
+            return
+        while not wait(job, _LOOK_EVERY_S) and visit.volume is self._first.volume:
+            yield {on.progress: texts.progress(job)}
+        if visit.volume is self._first.volume and visit.job is None:
+            visit.keep(self._first.answers() or ())
+            yield self._showing.whole(visit)
+
+    def _shower(self, example: Example) -> Any:
         def show(request: gr.Request) -> View:
-            visit = self._visits.of(request.session_hash)
-            visit.show(example_volume(task), f"Example: {title} (synthetic)")
-            return {**self._whole(visit), self._on.files: None}
+            visit = self._visit(request)
+            visit.show(example.volume(), example.caption)
+            return {**self._showing.whole(visit), self._on.files: None}
 
         return show
 
     def _uploaded(self, paths: list[str] | None, request: gr.Request) -> View:
+        visit = self._visit(request)
         if not paths:
-            return self._whole(self._visits.of(request.session_hash))
-        visit = self._visits.of(request.session_hash)
+            return self._showing.whole(visit)
         try:
             received = receive([Uploaded(Path(path)) for path in paths], visit.folder)
-            if len(received.series) > 1:
-                return self._asked_which(received)
-            return self._read(visit, received)
+            return self._asked_which(received) if len(received.series) > 1 else self._read(visit, received)
         except UniSegError as exc:
-            return {**self._whole(visit), self._on.files: None, self._on.trouble: texts.trouble(exc)}
+            return {**self._showing.whole(visit), self._on.files: None, self._on.trouble: texts.trouble(exc)}
 
     def _asked_which(self, received: Received) -> View:
-        choices = [
-            (f"{s.description or s.uid}: {s.n_slices} slices, {s.modality}", f"{received.folder}|{s.uid}")
-            for s in received.series
-        ]
-        note = texts.done(f"The folder holds {len(choices)} series. Choose one.")
+        choices = [(f"{s.description or s.uid}: {s.n_slices} slices, {s.modality}", f"{received.folder}|{s.uid}") for s in received.series]  # fmt: skip
         return {
             self._on.series: gr.update(choices=choices, value=None, visible=True),
-            self._on.progress: note,
+            self._on.progress: texts.done(f"There are {len(choices)} series. Choose one."),
             self._on.trouble: "",
         }
 
     def _chosen(self, choice: str, request: gr.Request) -> View:
-        visit = self._visits.of(request.session_hash)
+        visit = self._visit(request)
         folder, _, uid = choice.rpartition("|")
-        if Path(folder).parent != visit.folder:
-            return {
-                self._on.trouble: texts.trouble(OptionError("these series are not here any more", hint="Drop the files again."))
-            }
         try:
+            if Path(folder).parent != visit.folder:
+                raise OptionError("these series are not here any more", hint="Drop the files again.")
             return self._read(visit, Received((Path(folder) / "dicom",), (), (), (), Path(folder)), uid)
         except UniSegError as exc:
             return {self._on.trouble: texts.trouble(exc)}
@@ -173,105 +137,79 @@ class SegmentTab:
         volume = read_volume(received.paths, series=series)
         visit.show(volume, ", ".join(received.names) or "DICOM series")
         note = f"Passed over, no images: {', '.join(received.passed_over)}" if received.passed_over else ""
-        return {**self._whole(visit), self._on.progress: texts.done(note)}
+        return {**self._showing.whole(visit), self._on.progress: texts.done(note)}
+
+    # Slices -----------------------------------------------------------------------------------------------------------
+
+    def _plain(self, request: gr.Request) -> View:
+        return self._showing.plain(self._visit(request))
+
+    def _planed(self, plane: str, request: gr.Request) -> View:
+        return self._showing.plane(self._visit(request), plane)
+
+    def _scrolled(self, number: float, request: gr.Request) -> View:
+        visit = self._visit(request)
+        visit.number = int(number)
+        return self._showing.pictures(visit)
 
     # Segmenting -------------------------------------------------------------------------------------------------------
 
-    def _segment(self, keys: list[str], confidence: bool, mirror: str, step: float, request: gr.Request) -> Iterator[View]:
-        visit, on = self._visits.of(request.session_hash), self._on
-        if not keys or visit.volume is None:
-            error = OptionError("no task is ticked", hint="Tick at least one under “What to look for”.")
-            yield {on.trouble: texts.trouble(error)}
-            return
-        job = visit.job = self._backend.segment(
-            visit.volume, keys, _options(confidence, mirror, step), owner=visit.key, look=visit.look
-        )
-        yield {
-            on.segment: gr.update(interactive=False),
-            on.cancel: gr.update(interactive=True),
-            on.trouble: "",
-            on.progress: texts.progress(job),
-        }
+    def _segment(
+        self, keys: list[str], confidence: bool, agreement: bool, mirror: str, step: float, place_mm: Any, request: gr.Request
+    ) -> Iterator[View]:
+        visit, on = self._visit(request), self._on
         try:
-            seen = visit.version
-            while not wait(job, _LOOK_EVERY_S):
-                view = {on.progress: texts.progress(job)}
-                if visit.version != seen:
-                    seen, view[on.viewer] = visit.version, self._scene(visit)
-                yield view
-        finally:  # whoever closes the tab cancels
-            job.cancel()
-        yield self._ended(visit)
+            job = visit.job = self._begun(visit, keys, options_of(confidence, agreement, mirror, step), place_mm)
+        except UniSegError as exc:
+            yield {on.trouble: texts.trouble(exc)}
+            return
+        yield {**self._showing.running(job), on.trouble: ""}
+        yield from self._followed(visit, job)
+        yield self._showing.ended(visit, job)
 
-    def _ended(self, visit: Visit) -> View:
-        job, on = visit.job, self._on
-        assert job is not None, "a run has a job"
-        idle = {on.segment: gr.update(interactive=True), on.cancel: gr.update(interactive=False)}
-        if job.state is State.DONE:
-            visit.keep(job.result())
-            seconds = sum(job.result()[0].record.seconds.values())
-            return {**self._whole(visit), **idle, on.progress: texts.done(f"Done in {texts.duration(seconds)}.")}
-        visit.cancel()
-        if isinstance(job.error, Cancelled):
-            return {**idle, on.viewer: self._scene(visit), on.progress: texts.done("Cancelled. What was found before is kept.")}
-        if not isinstance(job.error, UniSegError):
-            _LOG.error("a run failed", exc_info=job.error)
-        return {**idle, on.viewer: self._scene(visit), on.progress: "", on.trouble: texts.trouble(job.error or Cancelled())}
+    def _begun(self, visit: Visit, keys: list[str], options: Options, place_mm: Triple | None) -> Job[Any]:
+        if visit.volume is None:
+            raise OptionError(
+                "the scan is not here any more: the server was started anew", hint="Drop it again, or choose an example."
+            )
+        if not keys:
+            raise OptionError("no task is ticked", hint="Tick at least one under “What to look for”.")
+        if visit.is_busy:
+            raise OptionError("a run is going on already", hint="Wait for it, or cancel it.")
+        options = options.focused_on(_voxel(visit.volume, place_mm)) if place_mm else options
+        return self._backend.segment(visit.volume, keys, options, owner=visit.key, look=visit.looker())
+
+    def _followed(self, visit: Visit, job: Job[Any]) -> Iterator[View]:
+        """Progress and previews; what came of it is kept. Whoever closes the tab cancels."""
+        seen = visit.version
+        try:
+            while not wait(job, _LOOK_EVERY_S):
+                view = {self._on.progress: texts.progress(job)}
+                if visit.version != seen:
+                    seen, view = visit.version, {**view, **self._showing.pictures(visit)}
+                yield view
+        finally:
+            job.cancel()
+        visit.finish(job)
 
     def _cancelled(self, request: gr.Request) -> None:
-        job = self._visits.of(request.session_hash).job
+        job = self._visit(request).job
         if job:
             job.cancel()
 
-    def _told_cost(self, keys: list[str], confidence: bool, mirror: str, step: float, request: gr.Request) -> str:
-        volume = self._visits.of(request.session_hash).volume
+    def _told_cost(
+        self, keys: list[str], confidence: bool, agreement: bool, mirror: str, step: float, request: gr.Request
+    ) -> str:
+        volume = self._visit(request).volume
         if not keys or volume is None:
             return ""
-        chosen = [self._backend.model().checkpoint.tasks[key] for key in keys]
         try:
-            return texts.tasks(chosen) + texts.cost(self._backend.cost(volume, keys, _options(confidence, mirror, step)))
+            return texts.cost(self._backend.cost(volume, keys, options_of(confidence, agreement, mirror, step)))
         except UniSegError as exc:
             return texts.trouble(exc)
 
-    # What is to be seen -----------------------------------------------------------------------------------------------
 
-    def _scene(self, visit: Visit) -> Any:
-        return scene_of(visit, self._backend.model().checkpoint.tasks)
-
-    def _whole(self, visit: Visit) -> View:
-        on, volume = self._on, visit.volume
-        choices = self._backend.choices(volume) if volume else []
-        offered = [(c.task.title, c.task.key) for c in choices if c.suits]
-        answers = list(visit.answers.values())
-        return {
-            on.series: gr.update(visible=False),
-            on.image: texts.image_facts(volume, visit.title) if volume else "",
-            on.tasks: gr.update(choices=offered, value=list(visit.answers)),
-            on.others: texts.not_offered(choices),
-            on.progress: "", on.trouble: "",
-            on.viewer: self._scene(visit),
-            on.table: texts.structures(structure_rows(answers), answers[0].record.notes if answers else ()),
-            **self._downloads(visit),
-        }  # fmt: skip
-
-    def _downloads(self, visit: Visit) -> View:
-        on, answers = self._on, list(visit.answers.values())
-        if not answers:
-            return {button: gr.update(visible=False) for button in (on.download, on.csv, on.surface)}
-        folder = visit.folder / "answers"
-        files = save_answers(folder, answers, self._backend.model().checkpoint.tasks)
-        table, surface = visit.folder / "volumes.csv", visit.folder / "surfaces.glb"
-        table.write_text(as_csv(answers), encoding="utf-8")
-        view = {
-            on.download: gr.update(visible=True, value=str(zipped(files, visit.folder / "labels.zip"))),
-            on.csv: gr.update(visible=True, value=str(table)),
-        }
-        try:
-            save_meshes(surface, answers)
-            return {**view, on.surface: gr.update(visible=True, value=str(surface))}
-        except OptionError:  # nothing was found
-            return {**view, on.surface: gr.update(visible=False)}
-
-
-def _options(confidence: bool, mirror: str, step: float) -> Options:
-    return Options(mirror={"Yes": True, "No": False}.get(mirror), step=float(step), confidence=confidence)
+def _voxel(volume: Volume, place_mm: Triple) -> Triple:
+    """The voxel Z, Y, X at a place (right, anterior, superior) in mm."""
+    z, y, x = (float(at) for at in (np.linalg.inv(volume.affine) @ [*place_mm, 1.0])[:3])
+    return z, y, x

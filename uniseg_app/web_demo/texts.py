@@ -8,16 +8,16 @@ from typing import Any
 
 from uniseg_app.answers import StructureRow
 from uniseg_app.backend import Choice
+from uniseg_app.job_log import JobRecord
 from uniseg_app.jobs import Job, State
 from uniseg_model import DISCLAIMER
 from uniseg_model.cost import Cost
 from uniseg_model.errors import UniSegError
-from uniseg_model.tasks import Task
 from uniseg_model.volume import Volume
 
 _STAGES = {
     "wait": "Waiting", "start": "Starting", "load weights": "Loading the weights", "prepare": "Preparing the image",
-    "predict": "Segmenting", "restore": "Bringing labels back to the image's grid",
+    "predict": "Segmenting", "compare": "Comparing with the other mirroring", "restore": "Bringing labels back to the image's grid",
 }  # fmt: skip
 _KINDS = {
     "demo": "demo weights, trained on synthetic phantoms only: of no use on patients",
@@ -30,10 +30,11 @@ _KINDS = {
 def header(facts: Mapping[str, Any]) -> str:
     """Name, notice, weights with licence, device."""
     kind = _KINDS.get(str(facts["kind"]), str(facts["kind"]))
+    device = {"cpu": "CPU"}.get(str(facts["device"]), str(facts["device"]).replace("cuda", "GPU"))
+    told = (f"{facts['name']}: {kind}", f"Licence: {facts['licence']}", f"Device: {device}")
     return (
         f'<header class="us-head"><h1>UniSeg</h1><p class="us-notice" role="note"><strong>{escape(DISCLAIMER)}</strong></p>'
-        f'<p class="us-facts"><span>{escape(str(facts["name"]))}: {escape(kind)}</span>'
-        f"<span>Licence: {escape(str(facts['licence']))}</span><span>Device: {escape(str(facts['device']))}</span></p></header>"
+        f'<p class="us-facts">{"".join(f"<span>{escape(fact)}</span>" for fact in told)}</p></header>'
     )
 
 
@@ -49,32 +50,33 @@ def image_facts(volume: Volume, title: str) -> str:
     )
 
 
-def tasks(chosen: Sequence[Task]) -> str:
-    """What the ticked tasks look for, and on which grid."""
-    lines = "".join(f"<li>{_task(task)}</li>" for task in chosen)
-    return f'<ul class="us-chosen">{lines}</ul>' if chosen else ""
-
-
-def _task(task: Task) -> str:
-    names = ", ".join(escape(label.name) for label in task.labels)
-    z, y, x = task.spacing_mm
-    return f"{names} <small>({escape(', '.join(task.modalities))} at {x:g} × {y:g} × {z:g} mm)</small>"
-
-
-def not_offered(choices: Sequence[Choice]) -> str:
-    """Tasks that do not suit the image, with the reasons."""
-    rows = [(c.task.title, c.refused or "; ".join(c.doubts)) for c in choices if not c.suits]
-    if not rows:
+def about_tasks(choices: Sequence[Choice]) -> str:
+    """What each task looks for, on which images and grid, and whether it suits this image."""
+    if not choices:
         return ""
-    items = "".join(f"<li><strong>{escape(title)}</strong>: {escape(reason)}</li>" for title, reason in rows)
-    return f'<details class="us-others"><summary>{len(rows)} tasks do not suit this image</summary><ul>{items}</ul></details>'
+    n = sum(choice.suits for choice in choices)
+    head = "".join(f"<th scope=col>{name}" for name in ("Task", "Structures", "Image", "Grid, mm", "Suits this image"))
+    lines = "".join(f"<tr>{_about_task(choice)}" for choice in choices)
+    return (
+        f'<details class="us-about-tasks"><summary>{n} of {len(choices)} tasks suit this image</summary>'
+        f'<div class="us-scroll" tabindex="0" role="group" aria-label="All tasks"><table class="us-table"><thead><tr>{head}</thead>'
+        f"<tbody>{lines}</tbody></table></div></details>"
+    )
+
+
+def _about_task(choice: Choice) -> str:
+    task, why = choice.task, choice.refused or "; ".join(choice.doubts)
+    z, y, x = task.spacing_mm
+    cells = (", ".join(label.name for label in task.labels), ", ".join(task.modalities), f"{x:g} × {y:g} × {z:g}",
+             "yes" if choice.suits else why)  # fmt: skip
+    return f"<th scope=row>{escape(task.title)}" + "".join(f"<td>{escape(cell)}" for cell in cells)
 
 
 def cost(told: Cost) -> str:
     """What a run will take."""
     time = "" if told.seconds is None else f", about {duration(told.seconds)}"
-    free = "" if told.free_gb is None else f" of {told.free_gb:.1f} GB free"
-    return f'<p class="us-cost">{told.windows} windows{time}, up to {told.memory_gb:.1f} GB{free}</p>'
+    free = "" if told.free_gb is None else f" of {told.free_gb:.1f}"
+    return f'<p class="us-cost">{told.windows} windows{time}, up to {told.memory_gb:.1f}{free} GB</p>'
 
 
 def duration(seconds: float) -> str:
@@ -107,7 +109,7 @@ def done(words: str) -> str:
     return f'<p class="us-done" role="status">{escape(words)}</p>' if words else ""
 
 
-def trouble(error: BaseException) -> str:
+def trouble(error: BaseException | None) -> str:
     """An error, beside the control that it is about."""
     if isinstance(error, UniSegError):
         hint = f"<br>{escape(error.hint)}" if error.hint else ""
@@ -118,27 +120,42 @@ def trouble(error: BaseException) -> str:
     )
 
 
+_SURE = {"mean_probability": "Mean probability", "uncertain_share": "Uncertain voxels", "agreement": "Agreement, Dice"}
+
+
 def structures(rows: Iterable[StructureRow], notes: Sequence[str] = ()) -> str:
-    """The table of volumes and the confidence of each structure."""
+    """The table of volumes and, as far as it was asked for, how sure each structure is."""
     rows = list(rows)
     if not rows:
         return ""
-    is_sure = any(row.mean_probability is not None for row in rows)
-    head = "<th scope=col>Structure<th scope=col class=us-n>Volume, ml" + (
-        "<th scope=col class=us-n>Mean probability<th scope=col class=us-n>Uncertain voxels" if is_sure else ""
+    asked = [name for name in _SURE if any(getattr(row, name) is not None for row in rows)]
+    head = "".join(f"<th scope=col class=us-n>{escape(title)}" for title in ("Volume, ml", *(_SURE[name] for name in asked)))
+    lines = "".join(f"<tr>{_structure(row, asked)}" for row in rows)
+    told = "".join(f"<li>{escape(note)}" for note in notes)
+    return (
+        f'<div class="us-scroll" tabindex="0" role="group" aria-label="Volumes"><table class="us-table"><thead><tr>'
+        f"<th scope=col>Structure{head}</thead><tbody>{lines}</tbody></table></div>"
+        + (f"<ul class=us-warnings>{told}</ul>" if told else "")
     )
-    lines = "".join(f"<tr>{_structure(row, is_sure)}</tr>" for row in rows)
-    told = "".join(f"<li>{escape(note)}</li>" for note in notes)
-    return f'<table class="us-table"><thead><tr>{head}</thead><tbody>{lines}</tbody></table>{f"<ul class=us-warnings>{told}</ul>" if told else ""}'
 
 
-def _structure(row: StructureRow, is_sure: bool) -> str:
-    cut = "<br><small>cut by the edge of the image: at least this much</small>" if row.cut_by_field_of_view else ""
-    found = f"{row.volume_ml:,.1f}" if row.volume_ml else "not found"
-    cells = f'<th scope=row><i style="background:{escape(row.color)}"></i>{escape(row.structure)}{cut}<td class=us-n>{found}'
-    if is_sure:
-        sure, share = row.mean_probability, row.uncertain_share
-        cells += (
-            f"<td class=us-n>{'' if sure is None else f'{sure:.2f}'}<td class=us-n>{'' if share is None else f'{share:.0%}'}"
-        )
-    return cells
+def _structure(row: StructureRow, asked: Sequence[str]) -> str:
+    cut = "<small>touches the edge of the image: at least this much</small>" if row.cut_by_field_of_view else ""
+    volume = f"{row.volume_ml:,.1f}" if row.volume_ml else "not found"
+    numbers = (volume, *(_share(name, getattr(row, name)) for name in asked))
+    name = f'<th scope=row><i style="background:{escape(row.color)}"></i>{escape(row.structure)}{cut}'
+    return name + "".join(f"<td class=us-n>{number}" for number in numbers)
+
+
+def _share(name: str, value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.0%}" if name == "uncertain_share" else f"{value:.2f}"
+
+
+def lost(jobs: Sequence[JobRecord]) -> str:
+    """What ended with the program, for those who come back."""
+    if not jobs:
+        return ""
+    titles = "; ".join(dict.fromkeys(job.title for job in jobs))
+    return f"The program ended last time while this ran: {titles}. Nothing of it was kept: drop the scan and segment it again."

@@ -8,7 +8,7 @@ view and the crosshair alone and only exchanges the labels, so that previews can
 from __future__ import annotations
 
 from abc import ABCMeta
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -36,22 +36,34 @@ class ViewerStructure(GradioModel):
     center_mm: tuple[float, float, float] | None = None
 
 
+class ViewerWindow(GradioModel):
+    """Grey values that are shown as black and white."""
+
+    name: str
+    low: float
+    high: float
+
+
 class ViewerScene(GradioModel):
     """What is shown. Made by :func:`scene`.
 
-    colors: a table as of :func:`~uniseg_app.web_demo.display.color_table`. unit: of the grey values; may be empty.
+    windows: to choose from; the first is the one to begin with. colors: a table as of :func:`~uniseg_app.web_demo.display.color_table`. unit: of the grey values; may be empty.
     """
 
     image: FileData
     labels: FileData | None = None
-    window: tuple[float, float]
+    windows: list[ViewerWindow]
     unit: str = ""
     structures: list[ViewerStructure]
     colors: dict[str, list[Any]]
 
 
 def scene(
-    image: Path, window: Window, unit: str = "", labels: Path | None = None, structures: Sequence[Structure] = ()
+    image: Path,
+    windows: Mapping[str, Window],
+    unit: str = "",
+    labels: Path | None = None,
+    structures: Sequence[Structure] = (),
 ) -> ViewerScene:
     """A value of the viewer.
 
@@ -61,7 +73,7 @@ def scene(
     return ViewerScene(
         image=FileData(path=str(image), orig_name=image.name),
         labels=FileData(path=str(labels), orig_name=labels.name) if labels else None,
-        window=window,
+        windows=[ViewerWindow(name=name, low=low, high=high) for name, (low, high) in windows.items()],
         unit=unit,
         structures=[ViewerStructure(**asdict(structure)) for structure in structures],
         colors=color_table(structures),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from uniseg_app.jobs import Job
+from uniseg_app.backend import Look
+from uniseg_app.jobs import Job, State
 from uniseg_app.web_demo.private import PrivateFolder
 from uniseg_model.segmentation import Segmentation
 from uniseg_model.volume import Volume
@@ -25,6 +27,7 @@ class Visit:
 
     folder: its files. volume: the image that is shown. answers: by task key, finished. growing: labels so far by task key,
     while a job runs. version: another number whenever something else is to be seen. stage: the copy that is shown.
+    asked_s: when something was last asked for, on the monotonic clock. is_plain: its browser can show slices only, ``number`` of ``plane``.
     """
 
     key: str
@@ -36,19 +39,30 @@ class Visit:
     job: Job[Any] | None = None
     version: int = 0
     stage: Stage | None = None
+    is_plain: bool = False
+    plane: str = "axial"
+    number: int = 0
+    asked_s: float = field(default_factory=time.monotonic)
 
     def show(self, volume: Volume, title: str, answers: Sequence[Segmentation] = ()) -> None:
         """Another image."""
         self.cancel()
+        self.job = None
         self.volume, self.title = volume, title
         self.answers = {answer.task.key: answer for answer in answers}
         self.stage = None
         self.version += 1
 
-    def look(self, labels: Mapping[str, np.ndarray]) -> None:
-        """Labels so far."""
-        self.growing = {**self.growing, **labels}
-        self.version += 1
+    def looker(self) -> Look:
+        """Takes the labels of this image so far; once another image is shown, it ignores them."""
+        volume = self.volume
+
+        def look(labels: Mapping[str, np.ndarray]) -> None:
+            if self.volume is volume:
+                self.growing = {**self.growing, **labels}
+                self.version += 1
+
+        return look
 
     def keep(self, answers: Sequence[Segmentation]) -> None:
         """Finished labels, which come first from now on."""
@@ -57,9 +71,23 @@ class Visit:
         self.growing = {}
         self.version += 1
 
+    def finish(self, job: Job[list[Segmentation]]) -> None:
+        """A job is over: keep what it found, forget what it has not finished. Nothing happens if it was for another image."""
+        if job is not self.job:
+            return
+        if job.state is State.DONE:
+            self.keep(job.result())
+        else:
+            self.cancel()
+
     def labels(self) -> dict[str, np.ndarray]:
         """What is to be seen over the image, (Z, Y, X) uint8 by task key; what grows covers what was."""
         return {**{key: answer.labels for key, answer in self.answers.items()}, **self.growing}
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a job of its own runs or waits."""
+        return self.job is not None and not self.job.done()
 
     def cancel(self) -> None:
         """Stop what is going on and forget what it has not finished."""
@@ -82,7 +110,9 @@ class Visits:
         with self._lock:
             if key not in self._all:
                 self._all[key] = Visit(key, self._private.of(key))
-            return self._all[key]
+            visit = self._all[key]
+            visit.asked_s = time.monotonic()
+            return visit
 
     def leave(self, key: str) -> None:
         """The tab is closed: its job is cancelled and its files are gone."""
@@ -91,6 +121,14 @@ class Visits:
         if visit:
             visit.cancel()
         self._private.forget(key)
+
+    def leave_idle(self, after_s: float) -> None:
+        """All who have asked for nothing for so long, and for whom nothing runs, leave."""
+        now = time.monotonic()
+        with self._lock:
+            idle = [key for key, visit in self._all.items() if now - visit.asked_s > after_s and not visit.is_busy]
+        for key in idle:
+            self.leave(key)
 
     def __len__(self) -> int:
         return len(self._all)

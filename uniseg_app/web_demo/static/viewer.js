@@ -4,6 +4,7 @@
 
 const root = element.querySelector('.us-viewer');
 const find = (selector) => root.querySelector(selector);
+const presets = find('.us-window');
 const canvas = find('canvas'), message = find('.us-message'), status = find('.us-status'), legend = find('.us-legend');
 
 const AXIAL = 0, CORONAL = 1, SAGITTAL = 2, RENDER = 4;  // NiiVue's numbers
@@ -104,16 +105,35 @@ function clear() {
 async function loadImage(scene) {
   unload();
   say('Loading the image…');
-  await nv.loadVolumes([{url: scene.image.url, name: 'image.nii.gz', colormap: 'gray', cal_min: scene.window[0], cal_max: scene.window[1]}]);
-  loaded = {image: scene.image.url, labels: '', window: String(scene.window)};
+  await nv.loadVolumes([{url: scene.image.url, name: 'image.nii.gz', colormap: 'gray', ...limits(scene.windows[0])}]);
+  loaded = {image: scene.image.url, labels: '', window: nameOf(scene.windows[0])};
   center();
 }
 
+const limits = ({low, high}) => ({cal_min: low, cal_max: high}), nameOf = (window) => JSON.stringify(window);
+
 function setWindow(scene) {
-  if (String(scene.window) === loaded.window) return;  // what the user has set by hand stays
-  [nv.volumes[0].cal_min, nv.volumes[0].cal_max] = scene.window;
-  loaded.window = String(scene.window);
+  const [first] = scene.windows;
+  drawWindows(scene.windows);
+  if (nameOf(first) === loaded.window) return;  // what the user has chosen stays
+  loaded.window = nameOf(first);
+  showWindow(first);
+  presets.selectedIndex = 0;
+}
+
+function showWindow(window) {
+  Object.assign(nv.volumes[0], limits(window));
   nv.updateGLVolume();
+}
+
+function drawWindows(windows) {
+  const key = JSON.stringify(windows);
+  if (key === presets.dataset.key) return;
+  const chosen = presets.value;
+  presets.replaceChildren(...windows.map(({name}) => new Option(name)));
+  presets.dataset.key = key;
+  presets.selectedIndex = Math.max(0, windows.findIndex(({name}) => name === chosen));
+  presets.hidden = false;
 }
 
 // Labels are exchanged within their volume, so that neither the image nor the crosshair is touched.
@@ -152,7 +172,11 @@ function drawLegend(structures) {
   const key = JSON.stringify(structures.map(({value, name, color}) => [value, name, color]));
   if (key !== legend.dataset.key) legend.replaceChildren(...structures.map(legendItem));  // else a button would lose the focus
   legend.dataset.key = key;
-  structures.forEach(({center_mm}, i) => { legend.children[i].lastChild.disabled = !center_mm; });
+  structures.forEach(({center_mm}, i) => {
+    const jump = legend.children[i].lastChild;
+    jump.disabled = !center_mm;
+    jump.title = center_mm ? 'Go to ' + jump.textContent : 'Not found, or covered by others';
+  });
 }
 
 function legendItem({name, color}) {
@@ -166,7 +190,6 @@ function legendItem({name, color}) {
   toggle.setAttribute('aria-pressed', String(!hidden.has(name)));
   toggle.onclick = () => setVisible(name, hidden.has(name));
   jump.textContent = name;
-  jump.title = 'Go to ' + name;
   jump.onclick = () => goTo(props.value.structures.find((structure) => structure.name === name).center_mm);
   item.append(toggle, jump);
   return item;
@@ -240,12 +263,18 @@ outline.onclick = () => {
 const sides = find('.us-sides');
 function showSides() {
   const radiological = nv.opts.isRadiologicalConvention;
-  sides.textContent = radiological ? 'R | L radiological' : 'L | R neurological';
+  sides.textContent = radiological ? 'R | L' : 'L | R';
+  sides.setAttribute('aria-label', sides.textContent + (radiological ? ' radiological' : ' neurological'));
   sides.title = 'The patient\'s ' + (radiological ? 'right' : 'left') + ' is on the left of the picture. Press to change.';
   sides.classList.toggle('us-unusual', !radiological);
 }
 sides.onclick = () => { nv.setRadiologicalConvention(!nv.opts.isRadiologicalConvention); showSides(); };
 showSides();
+
+presets.onchange = () => showWindow(props.value.windows[presets.selectedIndex]);
+nv.onIntensityChange = () => { presets.selectedIndex = -1; };  // set by hand
+
+find('.us-save').onclick = () => { if (nv.volumes.length) nv.saveScene('uniseg.png'); };
 
 find('.us-reset').onclick = () => {
   if (!nv.volumes.length) return;

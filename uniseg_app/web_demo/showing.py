@@ -1,0 +1,117 @@
+"""What the Segment tab shows of a visit. Every event returns whole parts of it, so nothing of another image is left over."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from uniseg_app.answers import as_csv, save_answers, structure_rows, zipped
+from uniseg_app.backend import Backend, Choice
+from uniseg_app.jobs import Job, State
+from uniseg_app.meshes import save_meshes
+from uniseg_app.web_demo import texts
+from uniseg_app.web_demo.controls import Controls
+from uniseg_app.web_demo.scenes import stage_of
+from uniseg_app.web_demo.slices import n_slices, slice_through
+from uniseg_app.web_demo.visits import Visit
+from uniseg_model.errors import OptionError, UniSegError
+from uniseg_model.progress import Cancelled
+
+_LOG = logging.getLogger(__name__)
+View = dict[Any, Any]
+
+
+class Showing:
+    """Visits as values of controls."""
+
+    def __init__(self, on: Controls, backend: Backend) -> None:
+        self._on, self._backend = on, backend
+
+    def whole(self, visit: Visit) -> View:
+        """Everything."""
+        on, volume = self._on, visit.volume
+        choices = self._backend.choices(volume) if volume else []
+        offered = sorted((c for c in choices if not c.refused), key=lambda c: not c.suits)
+        answers = list(visit.answers.values())
+        return {
+            on.series: gr.update(visible=False),
+            on.image: texts.image_facts(volume, visit.title) if volume else "",
+            on.tasks: gr.update(choices=[(_title(c), c.task.key) for c in offered], value=list(visit.answers)),
+            on.about_tasks: texts.about_tasks(choices),
+            on.progress: "", on.trouble: "",
+            on.table: texts.structures(structure_rows(answers), answers[0].record.notes if answers else ()),
+            **self.pictures(visit), **self._downloads(visit),
+        }  # fmt: skip
+
+    def pictures(self, visit: Visit) -> View:
+        """The image with what is found so far."""
+        on, stage = self._on, stage_of(visit)
+        if stage is None:
+            return {on.viewer: None}
+        layers = stage.layers(visit.labels(), self._backend.model().checkpoint.tasks)
+        if not visit.is_plain:
+            return {on.viewer: stage.scene(layers)}
+        return {on.slice: stage.slice(layers, visit.plane, visit.number)}
+
+    def plain(self, visit: Visit) -> View:
+        """From now on as single slices, beginning in the middle."""
+        on, stage = self._on, stage_of(visit)
+        visit.is_plain = True
+        view = {on.viewer: gr.update(visible=False), on.slices: gr.update(visible=True)}
+        return view if stage is None else {**view, **self.plane(visit, visit.plane)}
+
+    def plane(self, visit: Visit, plane: str) -> View:
+        """Slices of that plane, beginning in the middle."""
+        on, stage = self._on, stage_of(visit)
+        if stage is None:
+            return {}
+        middle = stage.copy.affine @ [*(np.array(stage.copy.shape) - 1) / 2, 1]
+        visit.plane, visit.number = plane, slice_through(stage.copy, plane, middle[:3])
+        slider = gr.update(maximum=n_slices(stage.copy, plane) - 1, value=visit.number)
+        return {on.number: slider, **self.pictures(visit)}
+
+    def running(self, job: Job[Any]) -> View:
+        """A job goes on."""
+        on = self._on
+        return {
+            on.segment: gr.update(interactive=False),
+            on.cancel: gr.update(interactive=True),
+            on.progress: texts.progress(job),
+        }
+
+    def ended(self, visit: Visit, job: Job[Any]) -> View:
+        """A job is over, however it went."""
+        on = self._on
+        idle = {on.segment: gr.update(interactive=True), on.cancel: gr.update(interactive=False)}
+        if job.state is State.DONE:
+            seconds = sum(job.result()[0].record.seconds.values())
+            return {**self.whole(visit), **idle, on.progress: texts.done(f"Done in {texts.duration(seconds)}.")}
+        if isinstance(job.error, Cancelled):
+            return {**idle, **self.pictures(visit), on.progress: texts.done("Cancelled. What was found before is kept.")}
+        if not isinstance(job.error, UniSegError):
+            _LOG.error("a run failed", exc_info=job.error)
+        return {**idle, **self.pictures(visit), on.progress: "", on.trouble: texts.trouble(job.error)}
+
+    def _downloads(self, visit: Visit) -> View:
+        on, answers = self._on, list(visit.answers.values())
+        if not answers:
+            return {button: gr.update(visible=False) for button in (on.download, on.csv, on.surface)}
+        files = save_answers(visit.folder / "answers", answers, self._backend.model().checkpoint.tasks)
+        table, surface = visit.folder / "volumes.csv", visit.folder / "surfaces.glb"
+        table.write_text(as_csv(answers), encoding="utf-8")
+        view = {
+            on.download: gr.update(visible=True, value=str(zipped(files, visit.folder / "uniseg-results.zip"))),
+            on.csv: gr.update(visible=True, value=str(table)),
+        }
+        try:
+            save_meshes(surface, answers)
+            return {**view, on.surface: gr.update(visible=True, value=str(surface))}
+        except OptionError:  # nothing was found
+            return {**view, on.surface: gr.update(visible=False)}
+
+
+def _title(choice: Choice) -> str:
+    return choice.task.title if choice.suits else f"{choice.task.title} (does it suit?)"
