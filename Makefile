@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 # Tests run in two processes of one thread each; more threads would fight over the cores.
 WORKERS ?= 2
 
-.PHONY: demo test lint format benchmark clean
+.PHONY: demo test browser lint format benchmark clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -15,11 +15,15 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
 	touch $(READY)
 
-demo: $(READY)  ## Segment a synthetic CT from start to end
-	$(BIN)/uniseg demo --out runs/demo
+demo: $(READY)  ## The web demo, with a synthetic CT already segmented
+	$(BIN)/uniseg demo
 
-test: $(READY) lint  ## Everything CI checks
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+test: $(READY) lint browser  ## Everything CI checks
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+# Tests of the page need a browser; where it is missing and cannot be installed, they are skipped and say so.
+browser:
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } || echo "no Chromium here: install the system package chromium to test the page"
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -19,6 +20,7 @@ from uniseg_app.web_demo.slices import n_slices, slice_through
 from uniseg_app.web_demo.visits import Visit
 from uniseg_model.errors import OptionError, UniSegError
 from uniseg_model.progress import Cancelled
+from uniseg_model.segmentation import Segmentation
 
 _LOG = logging.getLogger(__name__)
 View = dict[Any, Any]
@@ -42,7 +44,7 @@ class Showing:
             on.tasks: gr.update(choices=[(_title(c), c.task.key) for c in offered], value=list(visit.answers)),
             on.about_tasks: texts.about_tasks(choices),
             on.progress: "", on.trouble: "",
-            on.table: texts.structures(structure_rows(answers), answers[0].record.notes if answers else ()),
+            on.table: texts.structures(structure_rows(answers), _notes(answers)),
             **self.pictures(visit), **self._downloads(visit),
         }  # fmt: skip
 
@@ -111,6 +113,13 @@ class Showing:
             return {**view, on.surface: gr.update(visible=True, value=str(surface))}
         except OptionError:  # nothing was found
             return {**view, on.surface: gr.update(visible=False)}
+
+
+def _notes(answers: Sequence[Segmentation]) -> list[str]:
+    """What should be known of answers, each once."""
+    notes = [note for answer in answers for note in answer.record.notes]
+    is_demo = any(answer.record.weights["kind"] == "demo" and answer.volume.source.paths for answer in answers)
+    return list(dict.fromkeys([texts.DEMO_ON_A_FILE] * is_demo + notes))
 
 
 def _title(choice: Choice) -> str:

@@ -123,6 +123,11 @@ def trouble(error: BaseException | None) -> str:
 _SURE = {"mean_probability": "Mean probability", "uncertain_share": "Uncertain voxels", "agreement": "Agreement, Dice"}
 
 
+DEMO_ON_A_FILE = (
+    "Demo weights know synthetic phantoms only: on a scan of your own these labels mean nothing. Import the authors' weights."
+)
+
+
 def structures(rows: Iterable[StructureRow], notes: Sequence[str] = ()) -> str:
     """The table of volumes and, as far as it was asked for, how sure each structure is."""
     rows = list(rows)
