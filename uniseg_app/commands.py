@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from uniseg_app.outputs import check_file, check_folder, check_output, check_replaceable, is_label_file, staged
+from uniseg_app.outputs import FORMATS, check_file, check_folder, check_output, check_replaceable, is_label_file, staged
 from uniseg_app.settings import read_settings
 from uniseg_model.errors import OptionError, OutputError, WeightsError
 from uniseg_model.files import write_sealed_json
 from uniseg_model.io import read_volume
+from uniseg_model.io.dicom_seg import DICOM_SUFFIX, check_dicom_seg
 from uniseg_model.progress import Progress, ProgressHook, ignore_progress
-from uniseg_model.segmentation import MergedMap, Segmentation, merge, sidecar
+from uniseg_model.segmentation import MergedMap, Segmentation, files_of, merge
 from uniseg_model.suitability import suitable_tasks
 from uniseg_model.tasks import Task, TaskRegistry, builtin_tasks, read_tasks
 from uniseg_model.volume import Volume
@@ -37,7 +38,8 @@ class SegmentRequest:
     """One image to segment, as a person puts it.
 
     images: one file per channel, one 4-D file, or one DICOM folder. tasks: keys, or ``all``.
-    out: a folder, or a NIfTI name for one map. merge: one of ``MERGE_RULES``.
+    out: a folder, or the name of a label file for one map. merge: one of ``MERGE_RULES``.
+    format: one of ``FORMATS``; as DICOM-SEG, which needs a DICOM folder, several tasks get no merged map.
     report: where the run record goes besides the folder's own ``run.json``.
     overwrite: replace even label files that were edited since, or that this program did not write.
     """
@@ -54,6 +56,7 @@ class SegmentRequest:
     series: str | None = None
     report: Path | None = None
     overwrite: bool = False
+    format: str = "nifti"
 
 
 @dataclass(frozen=True)
@@ -121,12 +124,14 @@ def segment(request: SegmentRequest, progress: ProgressHook = ignore_progress) -
             f"{len(tasks)} tasks need a folder, {request.out.name} is one file", hint="Name a folder, or one task."
         )
     names = _names(request, tasks)
-    _check_answers(request, [_folder(request.out) / name for name in names])
+    _check_answers(request, [_folder(request.out) / name for name in names], session.volume)
+    if request.format == "dicom-seg":
+        check_dicom_seg(session.volume, tasks[0])
     if request.merge == "original":
         merged, record = session.segment_as_original(tasks, request.options, progress)
         return _saved(request, Outcome((), merged, record), names)
     parts = session.segment(tasks, request.options, progress)
-    merged_parts = merge(parts, session.tasks.label_values) if len(parts) > 1 else None
+    merged_parts = merge(parts, session.tasks.label_values) if len(names) > len(parts) else None
     return _saved(request, Outcome(tuple(parts), merged_parts, parts[0].record), names)
 
 
@@ -144,12 +149,13 @@ def _keys(asked: Sequence[str]) -> list[str]:
     return [key.strip().lower() for key in asked if key.strip()]
 
 
-def _check_answers(request: SegmentRequest, labels: Sequence[Path]) -> None:
-    """The label files must not replace somebody's work, nor the report them."""
-    taken = {path.resolve() for path in [*labels, *(sidecar(path) for path in labels)]}
+def _check_answers(request: SegmentRequest, labels: Sequence[Path], volume: Volume) -> None:
+    """The label files must not replace somebody's work or a slice of the image, nor the report them."""
+    taken = {part.resolve() for path in labels for part in files_of(path)}
     if request.report and request.report.resolve() in taken:
         raise OutputError(f"the report {request.report} is one of the files with the labels", hint="Choose another name.")
-    check_replaceable(labels, request.images, overwrite=request.overwrite)
+    inputs = [*request.images, *map(Path, volume.source.paths)]
+    check_replaceable(labels, inputs, overwrite=request.overwrite)
 
 
 def _check(request: SegmentRequest) -> None:
@@ -157,9 +163,10 @@ def _check(request: SegmentRequest) -> None:
         raise OptionError(f"the merge rule must be {' or '.join(MERGE_RULES)}, not {request.merge!r}")
     if request.merge == "original" and request.options.confidence:
         raise OptionError("the original's merge has no confidence", hint="Leave out --confidence or --merge original.")
-    if request.series and not any(path.is_dir() or path.suffix.lower() == ".dcm" for path in request.images):
+    if request.series and not any(map(_may_be_dicom, request.images)):
         raise OptionError("a series can only be chosen of a DICOM folder, no image is one", hint="Leave --series out.")
-    check_output(request.out, request.images)
+    _check_format(request)
+    check_output(request.out, request.images, request.format)
     records = [] if is_label_file(request.out) else [request.out / "run.json"]
     if request.report:
         check_file(request.report, [*request.images, *filter(None, [request.weights])], "report")
@@ -167,6 +174,27 @@ def _check(request: SegmentRequest) -> None:
             raise OptionError(f"the report is a JSON document, its name must end in .json, not {request.report.name!r}")
         records.append(request.report)
     check_replaceable(records, request.images, overwrite=request.overwrite)
+
+
+def _check_format(request: SegmentRequest) -> None:
+    if request.format not in FORMATS:
+        raise OptionError(f"the format must be {' or '.join(FORMATS)}, not {request.format!r}")
+    if request.format == "nifti":
+        return
+    if request.merge == "original":
+        raise OptionError(
+            "the original's merge makes one map of all tasks, a DICOM-SEG holds one task",
+            hint="Leave out --merge original or --format dicom-seg.",
+        )
+    if request.images and not _may_be_dicom(request.images[0]):
+        raise OptionError(
+            f"a DICOM-SEG refers to the slices of a DICOM series, {request.images[0].name} is none",
+            hint="Labels of a NIfTI image are written as NIfTI: leave out --format dicom-seg, or give the DICOM folder.",
+        )
+
+
+def _may_be_dicom(image: Path) -> bool:
+    return image.is_dir() or image.suffix.lower() == DICOM_SUFFIX
 
 
 def _load_model(request: SegmentRequest) -> Predictor:
@@ -181,11 +209,11 @@ def _folder(out: Path) -> Path:
 
 
 def _names(request: SegmentRequest, tasks: Sequence[Task]) -> list[str]:
-    """Names of the label files: one a task and, of several tasks, the map of all."""
+    """Names of the label files: one a task and, of several tasks in NIfTI, the map of all."""
     if is_label_file(request.out):
         return [request.out.name]
-    single = [] if request.merge == "original" else [f"{task.key}.nii.gz" for task in tasks]
-    return single if len(single) == 1 else [*single, "merged.nii.gz"]
+    single = [] if request.merge == "original" else [f"{task.key}{FORMATS[request.format][-1]}" for task in tasks]
+    return single if len(single) == 1 or request.format == "dicom-seg" else [*single, "merged.nii.gz"]
 
 
 def _saved(request: SegmentRequest, outcome: Outcome, names: Sequence[str]) -> Outcome:

@@ -12,27 +12,35 @@ from pathlib import Path
 from uniseg_model.errors import OutputError
 from uniseg_model.files import WRITE_HINT, is_sealed
 from uniseg_model.io import NIFTI_SUFFIXES
-from uniseg_model.segmentation import is_unedited, sidecar
+from uniseg_model.io.dicom_seg import DICOM_SUFFIX
+from uniseg_model.segmentation import LABEL_SUFFIXES, files_of, is_unedited
+
+FORMATS = {"nifti": NIFTI_SUFFIXES, "dicom-seg": (DICOM_SUFFIX,)}  # and how their names end; in a folder as the last says
 
 _IMAGE_SUFFIXES = (*NIFTI_SUFFIXES, ".mha", ".mhd", ".nrrd", ".img", ".hdr", ".dcm", ".mgz", ".png", ".tif", ".tiff")
 
 
 def is_label_file(path: Path) -> bool:
-    """Whether the name asks for one NIfTI file rather than a folder."""
-    return path.name.endswith(NIFTI_SUFFIXES)
+    """Whether the name asks for one label file rather than a folder."""
+    return path.name.endswith(LABEL_SUFFIXES)
 
 
-def check_output(out: Path, inputs: Sequence[Path]) -> None:
+def check_output(out: Path, inputs: Sequence[Path], format: str = "nifti") -> None:
     """Refuse, before any work, a folder or label file that cannot be written or is one of the inputs.
+
+    format: one of ``FORMATS``.
 
     Raises:
         OutputError: it is an input, of another image format, a file where a folder is needed, or not writable.
     """
-    if is_label_file(out):
+    endings = FORMATS[format]
+    if out.name.endswith(endings):
         check_file(out, inputs)
     elif out.name.lower().endswith(_IMAGE_SUFFIXES):
+        other = next((f", or add --format {name}" for name, ends in FORMATS.items() if out.name.endswith(ends)), "")
         raise OutputError(
-            f"labels are written as .nii or .nii.gz, not as {out.name}", hint="Name a folder, or a file that ends in .nii.gz."
+            f"labels are written as {' or '.join(endings)}, not as {out.name}",
+            hint=f"Name a folder, or a file that ends in {endings[-1]}{other}.",
         )
     elif any(_same(out, given) for given in inputs):
         raise OutputError(f"the output {out} is the input", hint="Choose another folder.")
@@ -74,20 +82,21 @@ def check_folder(folder: Path) -> None:
 def check_replaceable(files: Sequence[Path], inputs: Sequence[Path], *, overwrite: bool) -> None:
     """Refuse to replace what holds somebody's work; with ``overwrite`` only the inputs are safe.
 
-    files: label files, whose JSON neighbours count too, and JSON files.
+    files: label files, whose JSON neighbours count too, and JSON files. An existing DICOM-SEG is never replaced without
+        ``overwrite``, because nothing tells whether it was edited.
 
     Raises:
         OutputError: one is an input, was edited since this program wrote it, or was not written by this program.
     """
-    beside = [sidecar(path) for path in files if is_label_file(path)]
-    for path in [*files, *beside]:
+    for path in [part for file in files for part in (files_of(file) if is_label_file(file) else [file])]:
         if path.is_dir():
             raise OutputError(f"the output {path} is a folder", hint="Move it away or choose another output.")
         if any(_same(path, given) for given in inputs):
             raise OutputError(f"the output {path} is the input", hint="Choose another folder or name.")
         if path.exists() and not overwrite and not (is_unedited(path) if is_label_file(path) else is_sealed(path)):
+            may_be = "exists, and may have been" if path.name.endswith(DICOM_SUFFIX) else "was"
             raise OutputError(
-                f"{path} was edited, or was not written by this program",
+                f"{path} {may_be} edited, or was not written by this program",
                 hint="Move it away, choose another output, or add --overwrite.",
             )
 

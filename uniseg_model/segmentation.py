@@ -1,6 +1,7 @@
 """The answer: labels on the image's own grid, volumes in ml, maps of several tasks, and how they are saved.
 
-Saved labels are NIfTI with a JSON file of the same name beside them that holds names, colours and volumes.
+Saved labels are NIfTI with a JSON file of the same name beside them that holds names, colours and volumes, or, of a DICOM
+series, one DICOM-SEG that holds its names and colours itself.
 """
 
 from __future__ import annotations
@@ -21,9 +22,12 @@ from uniseg_model.errors import GeometryError, OptionError, OutputError
 from uniseg_model.evaluation.metrics import dice
 from uniseg_model.files import file_sha256, write_sealed_json
 from uniseg_model.io import NIFTI_SUFFIXES, write_labels
+from uniseg_model.io.dicom_seg import DICOM_SUFFIX, write_dicom_seg
 from uniseg_model.record import RunRecord
 from uniseg_model.tasks import Label, Task
 from uniseg_model.volume import Volume
+
+LABEL_SUFFIXES = (*NIFTI_SUFFIXES, DICOM_SUFFIX)
 
 _UNCERTAIN_MARGIN = 0.2  # the two best classes are closer than this
 
@@ -103,12 +107,16 @@ class Segmentation:
         return facts
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write labels as ``.nii.gz`` or ``.nii`` and their names as ``.json`` beside them.
+        """Write labels as ``.nii.gz`` or ``.nii`` and their names as ``.json`` beside them, or all in one DICOM-SEG, ``.dcm``.
 
         Raises:
-            OutputError: they cannot be written.
+            OutputError: they cannot be written, or a DICOM-SEG is asked for of an image that is no DICOM series.
+            MissingPackageError: a DICOM-SEG is asked for, and pydicom or highdicom is not installed.
         """
-        save_labels(Path(path), self.labels, self.volume, self.to_dict())
+        if (path := Path(path)).name.endswith(DICOM_SUFFIX):
+            write_dicom_seg(path, self)
+        else:
+            save_labels(path, self.labels, self.volume, self.to_dict())
 
 
 def agreement(a: Segmentation, b: Segmentation) -> dict[str, float]:
@@ -210,6 +218,15 @@ def sidecar(path: Path) -> Path:
     raise OutputError(f"labels are written as .nii or .nii.gz, not as {path.name}")
 
 
+def files_of(path: Path) -> list[Path]:
+    """The files that labels saved as ``path`` consist of.
+
+    Raises:
+        OutputError: no name for labels.
+    """
+    return [path] if path.name.endswith(DICOM_SUFFIX) else [path, sidecar(path)]
+
+
 def save_labels(path: Path, labels: np.ndarray, volume: Volume, facts: Mapping[str, Any]) -> None:
     """Labels on the volume's grid, and their facts beside them; each file appears whole or not at all.
 
@@ -222,7 +239,9 @@ def save_labels(path: Path, labels: np.ndarray, volume: Volume, facts: Mapping[s
 
 
 def is_unedited(path: Path) -> bool:
-    """Whether a label file is as this program wrote it: the facts beside it know its bytes."""
+    """Whether a label file is as this program wrote it: the facts beside it know its bytes. Nothing knows those of a DICOM-SEG."""
+    if path.name.endswith(DICOM_SUFFIX):
+        return False
     try:
         facts = json.loads(sidecar(path).read_text(encoding="utf-8"))
         return bool(facts["file_sha256"] == file_sha256(path))

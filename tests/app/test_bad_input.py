@@ -701,6 +701,63 @@ def test_an_import_does_not_write_over_its_input(
     assert path.read_bytes() == before
 
 
+# DICOM-SEG
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        (["--format", "dicom-seg"], r"refers to the slices of a DICOM series, ct\.nii\.gz is none\. .*leave out --format"),
+        (["--format", "dicom"], r"format must be nifti or dicom-seg, not 'dicom'"),
+        (["-o", "out.dcm"], r"as \.nii or \.nii\.gz, not as out\.dcm\. .*or add --format dicom-seg"),
+    ],
+)
+def test_dicom_seg_of_an_image_that_is_not_dicom_is_refused_before_any_work(
+    arguments: list[str],
+    match: str,
+    segment: Callable[..., Told],
+    refuses: Callable[..., None],
+    ct: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("uniseg_app.commands.read_volume", lambda *_, **__: pytest.fail("it was read all the same"))
+    monkeypatch.chdir(tmp_path)
+    refuses(segment(ct, *arguments), match)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        (["-o", "out.nii.gz"], r"as \.dcm, not as out\.nii\.gz\. .*ends in \.dcm, or add --format nifti"),
+        (["-o", "out.png"], r"as \.dcm, not as out\.png\. Name a folder, or a file that ends in \.dcm\."),
+        (["--merge", "original"], r"one map of all tasks, a DICOM-SEG holds one task\. Leave out"),
+    ],
+)
+def test_names_and_options_that_do_not_fit_dicom_seg_are_refused_before_any_work(
+    arguments: list[str],
+    match: str,
+    segment: Callable[..., Told],
+    refuses: Callable[..., None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("uniseg_app.commands.read_volume", lambda *_, **__: pytest.fail("it was read all the same"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "series").mkdir()
+    refuses(segment("series", "--format", "dicom-seg", *arguments), match)
+
+
+def test_series_that_dicom_seg_cannot_refer_to_is_refused_before_it_is_segmented(
+    segment: Callable[..., Told], refuses: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dicom_series import write_series
+
+    monkeypatch.setattr("uniseg_model.predictor.Session.segment", lambda *_: pytest.fail("it was segmented all the same"))
+    write_series(tmp_path / "series")
+    refuses(segment(tmp_path / "series", "--format", "dicom-seg"), r"no FrameOfReferenceUID, so a DICOM-SEG has nothing")
+
+
 # The other commands
 
 

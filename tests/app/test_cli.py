@@ -9,6 +9,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+from dicom_series import UID, dataset, write
 from shared_data import shared
 from tiny import ct_volume
 
@@ -48,6 +49,48 @@ def test_several_tasks_into_a_folder(run: Any, ct: Path, weights: Path, tmp_path
     for overlap in legend["overlaps"]:
         a, b = (np.asarray(nib.load(out_dir / f"{overlap[who]}.nii.gz").dataobj) for who in ("kept", "lost"))
         assert overlap["voxels"] == np.count_nonzero((a > 0) & (b > 0))
+
+
+@pytest.fixture
+def dicom_ct(tmp_path: Path, rng: np.random.Generator) -> Path:
+    """Twelve slices of noise, the first one on top."""
+    for k, pixels in enumerate(rng.integers(900, 1200, (12, 16, 18)).astype(np.uint16)):
+        tags = {"FrameOfReferenceUID": UID + "7", "PixelSpacing": [3, 3], "SliceThickness": 3, "RescaleSlope": 1}
+        write(tmp_path / "series" / f"{k}.dcm", dataset(pixels, (-20, -30, -3 * k), **tags))
+    return tmp_path / "series"
+
+
+def segments(path: Path) -> list[str]:
+    import pydicom
+
+    return [segment.SegmentLabel for segment in pydicom.dcmread(path).SegmentSequence]
+
+
+def test_labels_of_a_dicom_series_as_dicom_seg(run: Any, dicom_ct: Path, weights: Path, tmp_path: Path) -> None:
+    common = ("segment", dicom_ct, "--weights", weights, "--format", "dicom-seg")
+    code, out, _ = run(*common, "--task", "liver,spleen", "-o", tmp_path / "out", "--json")
+    assert (code, json.loads(out)["merged"]) == (0, None)
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["liver.dcm", "run.json", "spleen.dcm"]
+    assert segments(tmp_path / "out" / "liver.dcm") == ["liver", "liver tumour"]
+    code, out, _ = run(*common, "--task", "spleen", "-o", tmp_path / "one.dcm")
+    assert (code, f"Wrote {tmp_path / 'one.dcm'}" in out.replace("\n", "")) == (0, True)
+    assert segments(tmp_path / "one.dcm") == ["spleen"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["one.dcm", "out", "series"]
+
+
+def test_dicom_seg_that_is_there_is_replaced_only_when_told(run: Any, dicom_ct: Path, weights: Path, tmp_path: Path) -> None:
+    common = ("segment", dicom_ct, "--weights", weights, "--format", "dicom-seg", "--task", "spleen")
+    (tmp_path / "one.dcm").write_bytes(b"somebody's work")
+    code, _, err = run(*common, "-o", tmp_path / "one.dcm")
+    assert (code, (tmp_path / "one.dcm").read_bytes()) == (1, b"somebody's work")
+    assert "one.dcm exists, and may have been edited" in err
+    assert "--overwrite" in err
+    assert run(*common, "-o", tmp_path / "one.dcm", "--overwrite")[0] == 0
+    assert segments(tmp_path / "one.dcm") == ["spleen"]
+    slice_before = (dicom_ct / "3.dcm").read_bytes()
+    code, _, err = run(*common, "-o", dicom_ct / "3.dcm", "--overwrite")
+    assert (code, (dicom_ct / "3.dcm").read_bytes()) == (1, slice_before)
+    assert "3.dcm is the input" in err
 
 
 def test_running_again_replaces_what_nobody_touched(run: Any, ct: Path, weights: Path, tmp_path: Path) -> None:

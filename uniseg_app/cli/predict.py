@@ -36,7 +36,7 @@ def tasks(weights: Weights = None, as_json: Json = False) -> None:
 def segment(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="One file per channel in the task's order, one 4-D NIfTI, or a DICOM folder.")],
     task: Annotated[str, typer.Option("--task", metavar="KEY[,KEY...]|all", help="What to segment; all: every task that suits the image.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="A folder, or for one map a name ending in .nii.gz.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="A folder, or for one map a name ending in .nii.gz (.dcm for DICOM-SEG).")],
     weights: Weights = None,
     mirror: Annotated[bool | None, typer.Option("--mirror/--no-mirror", help="Average over eight flips. Default: on a GPU yes where the weights were trained so, on a CPU no (8 times the work).")] = None,
     step: Annotated[float, typer.Option(help="Distance of windows as a share of their side.")] = 0.5,
@@ -49,6 +49,7 @@ def segment(
     batch: Annotated[int | None, typer.Option(help="Windows at once. Default: 1 on a CPU, what fits on a GPU.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     series: Annotated[str | None, typer.Option(help="Which DICOM series: its number, its UID, or an end of it.")] = None,
+    format: Annotated[str, typer.Option(metavar="nifti|dicom-seg", help="dicom-seg: one DICOM-SEG a task that refers to the DICOM series, and no merged map.")] = "nifti",
     confidence: Annotated[bool, typer.Option("--confidence", help="Add a confidence per structure.")] = False,
     report: Annotated[Path | None, typer.Option(metavar="run.json", help="Write the run record here, too.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace even label files that were edited since.")] = False,
@@ -65,7 +66,7 @@ def segment(
     request = commands.SegmentRequest(
         tuple(images), tuple(task.split(",")), out, options,
         weights=weights, device=device, precision=precision, threads=threads,
-        merge=merge, series=series, report=report, overwrite=overwrite,
+        merge=merge, series=series, report=report, overwrite=overwrite, format=format,
     )  # fmt: skip
     with progress_shown(quiet=as_json) as progress:
         outcome = commands.segment(request, progress)

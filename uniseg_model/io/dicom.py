@@ -40,8 +40,8 @@ _TYPE_TAGS = ("BitsAllocated", "PixelRepresentation")
 _FRAME_TAGS = ("NumberOfFrames", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 _TAGS = [*_SERIES_TAGS, *_GRID_TAGS, *_PIXEL_TAGS, *_TYPE_TAGS, *_FRAME_TAGS]
 
-_Header = Any  # a pydicom Dataset; pydicom is imported only when a DICOM folder is read
-_Found = dict["SeriesInfo", list[tuple[Path, _Header]]]
+Header = Any  # a pydicom Dataset; pydicom is imported only when a DICOM folder is read
+_Found = dict["SeriesInfo", list[tuple[Path, Header]]]
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,9 @@ class DicomSeries:
 
 
 @dataclass(frozen=True)
-class _Slice:
+class Slice:
+    """One plane of pixels: where it lies in its file and in the patient, and how its numbers become units."""
+
     path: Path
     frame: int
     shape: tuple[int, int]  # rows, columns
@@ -90,7 +92,7 @@ def list_series(folder: Path) -> list[SeriesInfo]:
         FileFormatError: no such folder, no DICOM image in it, or a damaged header.
         MissingPackageError: pydicom is not installed.
     """
-    with _quiet():
+    with quiet():
         return list(_scan(Path(folder)))
 
 
@@ -103,7 +105,7 @@ def dicom_size(folder: Path, series: str | None = None) -> tuple[tuple[int, ...]
         FileFormatError: no such folder, no DICOM image in it, several series and none chosen, or a damaged header.
         MissingPackageError: pydicom is not installed.
     """
-    with _quiet():
+    with quiet():
         chosen, files = _choose(_scan(Path(folder)), series, Path(folder))
         planes = [_plane(header, path) for path, header in files]
     rows, columns, n_bytes, is_signed = (max(values) for values in zip(*planes, strict=True))
@@ -125,25 +127,53 @@ def read_dicom(folder: Path, series: str | None = None) -> Volume:
         IntensityError: all zero, all NaN, or infinite values.
         MissingPackageError: pydicom is not installed.
     """
-    with _quiet():
+    with quiet():
         chosen, files = _choose(_scan(Path(folder)), series, Path(folder))
-        slices = [one for path, header in files for one in _slices(header, path)]
         record = DicomSeries(chosen.uid, _text(files[0][1], "StudyInstanceUID"), chosen.description)
-    _check_alike(slices)
-    orientation, pixel_mm = slices[0].orientation, slices[0].pixel_mm
-    order, gap_mm = stack_order([s.position for s in slices], orientation, min(pixel_mm))
-    slices = [slices[i] for i in order]
+        slices, gap_mm = _stacked(files)
+    pixel_mm = slices[0].pixel_mm
     paths = tuple(dict.fromkeys(str(s.path) for s in slices))
     source = Source(paths=paths, format="dicom", modality=chosen.modality, header=record)
-    affine = stack_affine(slices[0].position, orientation, pixel_mm, gap_mm)
     spacing_mm = (round(gap_mm, 5), pixel_mm[0], pixel_mm[1])  # 5: sums of decimal positions leave float noise
-    return Volume(_voxels(slices), affine, source, spacing_mm, _wide_gap(gap_mm, slices[0].thickness_mm))
+    return Volume(_voxels(slices), _affine(slices, gap_mm), source, spacing_mm, _wide_gap(gap_mm, slices[0].thickness_mm))
+
+
+def read_again(source: Source) -> tuple[list[Slice], dict[Path, Header], np.ndarray]:
+    """What lies behind a DICOM volume now, without pixels: slices along Z, the whole header of each file, the affine.
+
+    Of a volume of several channels it is the first's, on whose grid the volume lies.
+
+    Raises:
+        FileFormatError: a file is gone or damaged, or none is of the series any more.
+        GeometryError: as in :func:`read_dicom`.
+        MissingPackageError: pydicom is not installed.
+    """
+    with quiet():
+        read = ((path, _header(path, None)) for path in map(Path, dict.fromkeys(source.paths)))
+        series_uid = source.header.series_uid
+        files = [(path, header) for path, header in read if header is not None and _uid(header) == series_uid]
+        if not files:
+            raise FileFormatError(f"no file is of the series {series_uid or 'without UID'} any more")
+        slices, gap_mm = _stacked(files)
+    return slices, dict(files), _affine(slices, gap_mm)
+
+
+def _stacked(files: Sequence[tuple[Path, Header]]) -> tuple[list[Slice], float]:
+    """The slices along Z, and the gap in mm between them."""
+    slices = [one for path, header in files for one in _slices(header, path)]
+    _check_alike(slices)
+    order, gap_mm = stack_order([s.position for s in slices], slices[0].orientation, min(slices[0].pixel_mm))
+    return [slices[i] for i in order], gap_mm
+
+
+def _affine(slices: Sequence[Slice], gap_mm: float) -> np.ndarray:
+    return stack_affine(slices[0].position, slices[0].orientation, slices[0].pixel_mm, gap_mm)
 
 
 # Checks across slices
 
 
-def _check_alike(slices: Sequence[_Slice]) -> None:
+def _check_alike(slices: Sequence[Slice]) -> None:
     columns: dict[str, list[tuple[float, ...]]] = {
         "numbers of rows and columns": [s.shape for s in slices],
         "orientations": [s.orientation for s in slices],
@@ -173,10 +203,10 @@ def _wide_gap(gap_mm: float, thickness_mm: float | None) -> tuple[str, ...]:
 
 def _scan(folder: Path) -> _Found:
     """The headers of all images, by series."""
-    by_uid: dict[str, list[tuple[Path, _Header]]] = {}
+    by_uid: dict[str, list[tuple[Path, Header]]] = {}
     for path in _files(folder):
         if (header := _header(path)) is not None:
-            by_uid.setdefault(_text(header, "SeriesInstanceUID"), []).append((path, header))
+            by_uid.setdefault(_uid(header), []).append((path, header))
     if not by_uid:
         nifti = sorted(path.name for path in folder.glob("*.nii*")) if folder.is_dir() else []
         hint = f"It holds {nifti[0]}: give that file." if nifti else "Give the folder that holds the DICOM slices of the scan."
@@ -194,12 +224,12 @@ def _files(folder: Path) -> list[Path]:
     return sorted(p for p in visible if p.is_file() and p.name.upper() != "DICOMDIR")
 
 
-def _header(path: Path) -> _Header | None:
-    """What the reader needs of a header, or None where the file is no image of a patient."""
+def _header(path: Path, tags: list[str] | None = _TAGS) -> Header | None:
+    """What the reader needs of a header (``tags`` None: all of it), or None where the file is no image of a patient."""
     pydicom = _pydicom()
     try:
         with _damage_named(path):
-            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
+            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags)
             kind = pydicom.uid.UID(_text(header.file_meta, "MediaStorageSOPClassUID")).name
     except pydicom.errors.InvalidDicomError:
         return None
@@ -210,7 +240,7 @@ def _header(path: Path) -> _Header | None:
     return None
 
 
-def _plane(header: _Header, path: Path) -> tuple[int, int, int, int]:
+def _plane(header: Header, path: Path) -> tuple[int, int, int, int]:
     """Rows, columns, bytes a pixel, and 1 where pixels have a sign."""
     with _damage_named(path):
         n_bytes = max(1, int(header.get("BitsAllocated") or 16) // 8)
@@ -219,19 +249,24 @@ def _plane(header: _Header, path: Path) -> tuple[int, int, int, int]:
         return int(header.Rows), int(header.Columns), n_bytes, int(header.get("PixelRepresentation") or 0)
 
 
-def _info(uid: str, files: list[tuple[Path, _Header]]) -> SeriesInfo:
+def _info(uid: str, files: list[tuple[Path, Header]]) -> SeriesInfo:
     first = files[0][1]
-    number = _text(first, "SeriesNumber")
     return SeriesInfo(
         uid=uid,
-        number=int(number) if number.lstrip("+-").isdecimal() else None,
+        number=series_number(first),
         description=_text(first, "SeriesDescription"),
         modality=_text(first, "Modality"),
         n_slices=sum(_n_frames(header) for _, header in files),
     )
 
 
-def _choose(found: _Found, series: str | None, folder: Path) -> tuple[SeriesInfo, list[tuple[Path, _Header]]]:
+def series_number(header: Header) -> int | None:
+    """The number of the series, or None where there is none that can be read."""
+    number = _text(header, "SeriesNumber")
+    return int(number) if number.lstrip("+-").isdecimal() else None
+
+
+def _choose(found: _Found, series: str | None, folder: Path) -> tuple[SeriesInfo, list[tuple[Path, Header]]]:
     exact = [s for s in found if series is None or series in (s.uid, str(s.number))]
     fitting = exact or [s for s in found if series and (s.uid.startswith(series) or s.uid.endswith(series))]
     if len(fitting) == 1:
@@ -246,7 +281,7 @@ def _choose(found: _Found, series: str | None, folder: Path) -> tuple[SeriesInfo
     raise FileFormatError(f"{met}: {listed}", hint="Choose one with --series and its number, or an end of its UID.")
 
 
-def _check_pixels(header: _Header, path: Path) -> None:
+def _check_pixels(header: Header, path: Path) -> None:
     """Refuse pixels that are not one stored number a voxel, or that nothing installed can decode."""
     samples, kind = header.get("SamplesPerPixel", 1), _text(header, "PhotometricInterpretation")
     if samples != 1 or not kind.startswith("MONOCHROME"):
@@ -266,7 +301,7 @@ def _check_pixels(header: _Header, path: Path) -> None:
         )
 
 
-def _missing_decoder(header: _Header) -> str | None:
+def _missing_decoder(header: Header) -> str | None:
     """Name of the transfer syntax if nothing installed decodes it."""
     from pydicom.pixels import get_decoder
     from pydicom.uid import UID
@@ -278,7 +313,7 @@ def _missing_decoder(header: _Header) -> str | None:
         return str(syntax.name)
 
 
-def _slices(header: _Header, path: Path) -> list[_Slice]:
+def _slices(header: Header, path: Path) -> list[Slice]:
     with _damage_named(path):
         _check_pixels(header, path)
         n_frames, n_placed = _n_frames(header), len(header.get("PerFrameFunctionalGroupsSequence") or [])
@@ -290,7 +325,7 @@ def _slices(header: _Header, path: Path) -> list[_Slice]:
         return [_slice(header, frame, path) for frame in range(n_frames)]
 
 
-def _slice(header: _Header, frame: int, path: Path) -> _Slice:
+def _slice(header: Header, frame: int, path: Path) -> Slice:
     layers = _layers(header, frame)
     thickness = _numbers(layers, "SliceThickness", 1, path)
     slope, intercept = (_numbers(layers, keyword, 1, path) for keyword in ("RescaleSlope", "RescaleIntercept"))
@@ -300,7 +335,7 @@ def _slice(header: _Header, frame: int, path: Path) -> _Slice:
             f"{path.name} gives its PixelSpacing as {plain(pixel_mm)} mm: the true voxel size is unknown",
             hint="Export the original series again.",
         )
-    return _Slice(
+    return Slice(
         path=path,
         frame=frame,
         shape=(int(header.Rows), int(header.Columns)),
@@ -313,7 +348,7 @@ def _slice(header: _Header, frame: int, path: Path) -> _Slice:
     )
 
 
-def _layers(header: _Header, frame: int) -> list[_Header]:
+def _layers(header: Header, frame: int) -> list[Header]:
     """Where to look for a frame's values, the most particular first: its own groups, the shared ones, the header."""
     own = list(header.get("PerFrameFunctionalGroupsSequence") or [])
     groups = [*own[frame : frame + 1], *(header.get("SharedFunctionalGroupsSequence") or [])]
@@ -321,7 +356,7 @@ def _layers(header: _Header, frame: int) -> list[_Header]:
     return [*(macro[0] for macro in macros if macro), header]
 
 
-def _placed(layers: list[_Header], keyword: str, count: int, path: Path) -> tuple[float, ...]:
+def _placed(layers: list[Header], keyword: str, count: int, path: Path) -> tuple[float, ...]:
     numbers = _numbers(layers, keyword, count, path)
     if numbers is None:
         raise GeometryError(
@@ -331,14 +366,14 @@ def _placed(layers: list[_Header], keyword: str, count: int, path: Path) -> tupl
     return numbers
 
 
-def _numbers(layers: list[_Header], keyword: str, count: int, path: Path) -> tuple[float, ...] | None:
+def _numbers(layers: list[Header], keyword: str, count: int, path: Path) -> tuple[float, ...] | None:
     """The finite numbers of an element, or None where it is absent or empty."""
     try:
         value = next((layer[keyword].value for layer in layers if keyword in layer), None)
         if value is None or value == "":
             return None
         numbers = np.atleast_1d(np.asarray(value, dtype=np.float64))
-    except _damaged() as exc:
+    except damaged() as exc:
         raise FileFormatError(f"{path.name} has an unreadable {keyword}", hint="Copy or export the file again.") from exc
     if numbers.shape != (count,) or not np.isfinite(numbers).all():
         raise FileFormatError(
@@ -347,15 +382,19 @@ def _numbers(layers: list[_Header], keyword: str, count: int, path: Path) -> tup
     return tuple(float(number) for number in numbers)
 
 
-def _n_frames(header: _Header) -> int:
+def _n_frames(header: Header) -> int:
     text = _text(header, "NumberOfFrames")
     return max(int(text), 1) if text.isdecimal() else 1
 
 
-def _text(header: _Header, keyword: str) -> str:
+def _uid(header: Header) -> str:
+    return _text(header, "SeriesInstanceUID")
+
+
+def _text(header: Header, keyword: str) -> str:
     try:
         value = header.get(keyword)
-    except _damaged():  # pydicom converts when asked; such a value is of no use to anyone
+    except damaged():  # pydicom converts when asked; such a value is of no use to anyone
         return ""
     return "" if value is None else "".join(c for c in str(value)[:64] if c.isprintable()).strip()  # DICOM allows 64, too
 
@@ -363,20 +402,20 @@ def _text(header: _Header, keyword: str) -> str:
 # Pixels
 
 
-def _voxels(slices: Sequence[_Slice]) -> np.ndarray:
+def _voxels(slices: Sequence[Slice]) -> np.ndarray:
     """All voxels (1, Z, Y, X) float32, one slice decoded at a time so that memory stays low."""
     try:
         array = np.empty((1, len(slices), *slices[0].shape), np.float32)
     except MemoryError as exc:
         n_bytes = 4 * len(slices) * slices[0].shape[0] * slices[0].shape[1]
         raise FileFormatError(f"the series needs {n_bytes / 1e9:.3g} GB of memory, which is not free") from exc
-    with _quiet():
+    with quiet():
         for plane, one in zip(array[0], slices, strict=True):
             plane[:] = _rescaled(one)
     return array
 
 
-def _rescaled(one: _Slice) -> np.ndarray:
+def _rescaled(one: Slice) -> np.ndarray:
     """Voxels (Y, X) float64 in the units of the slice's own slope and intercept, which differ from slice to slice in PET."""
     from pydicom.pixels import pixel_array
 
@@ -384,7 +423,7 @@ def _rescaled(one: _Slice) -> np.ndarray:
         stored = pixel_array(one.path, index=one.frame)  # iter_pixels of pydicom 3.0.2 fails where JPEG 2000 changes the sign
         if stored.shape != one.shape:
             raise ValueError(f"{stored.shape} pixels instead of {one.shape}")
-    except _damaged() as exc:
+    except damaged() as exc:
         reason = " ".join(str(exc).split())
         raise FileFormatError(
             f"the pixel data of {one.path.name} are truncated or cannot be decoded: {reason}",
@@ -404,7 +443,7 @@ def _pydicom() -> Any:
     return pydicom
 
 
-def _damaged() -> tuple[type[Exception], ...]:
+def damaged() -> tuple[type[Exception], ...]:
     """What pydicom and the decoders behind it are seen to raise on damaged files, when reading or when asked for a value."""
     common = (OSError, EOFError, ValueError, RuntimeError, AttributeError, TypeError, LookupError, AssertionError)
     return (*common, struct.error, _pydicom().errors.BytesLengthException)
@@ -415,7 +454,7 @@ def _damage_named(path: Path) -> Iterator[None]:
     """Turn what pydicom raises on a damaged header into a message that names the file."""
     try:
         yield
-    except _damaged() as exc:
+    except damaged() as exc:
         # What pydicom says is left out: in a damaged header its quotations may hold the patient's name.
         raise FileFormatError(
             f"{path.name} cannot be read as DICOM: it may not be opened, or its header is damaged",
@@ -424,7 +463,8 @@ def _damage_named(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
+    """Silence what the DICOM libraries grumble about in the block."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
