@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from uniseg_app.outputs import staged
+from uniseg_model.errors import UniSegError
 from uniseg_model.files import whole_file, write_sealed_json
 from uniseg_model.segmentation import Segmentation, merge
 from uniseg_model.tasks import TaskRegistry
@@ -59,6 +60,7 @@ def as_csv(segmentations: Sequence[Segmentation]) -> str:
 def save_answers(folder: Path, segmentations: Sequence[Segmentation], known: TaskRegistry) -> list[Path]:
     """Labels of each task and, of several, the map of all; volumes as CSV; the run record. All of it or nothing.
 
+    Of a DICOM series the labels come as DICOM-SEG, too; where it lacks what that needs, a text file says what.
     known: the tasks of the weights, whose order gives the map its values.
 
     Raises:
@@ -67,11 +69,20 @@ def save_answers(folder: Path, segmentations: Sequence[Segmentation], known: Tas
     with staged(folder) as staging:
         for answer in segmentations:
             answer.save(staging / f"{answer.task.key}.nii.gz")
+            if answer.volume.source.format == "dicom":
+                _save_dicom_seg(staging, answer)
         if len(segmentations) > 1:
             merge(segmentations, known.label_values).save(staging / "merged.nii.gz")
         (staging / "volumes.csv").write_text(as_csv(segmentations), encoding="utf-8")
         write_sealed_json(staging / "run.json", segmentations[0].record.to_dict())
         return sorted(folder / path.name for path in staging.iterdir())
+
+
+def _save_dicom_seg(folder: Path, answer: Segmentation) -> None:
+    try:
+        answer.save(folder / f"{answer.task.key}.dcm")
+    except UniSegError as exc:
+        (folder / "no-dicom-seg.txt").write_text(f"{exc}\n", encoding="utf-8")
 
 
 def zipped(files: Sequence[Path], path: Path) -> Path:

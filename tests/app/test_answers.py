@@ -16,7 +16,7 @@ from tiny import ct_volume, tiny_checkpoint
 from uniseg_app.answers import as_csv, save_answers, structure_rows, zipped
 from uniseg_app.meshes import save_meshes, surface
 from uniseg_model.errors import OptionError
-from uniseg_model.io import read_labels
+from uniseg_model.io import read_labels, read_volume
 from uniseg_model.predictor import Options, Predictor
 from uniseg_model.segmentation import Segmentation
 from uniseg_model.tasks import builtin_tasks
@@ -106,3 +106,18 @@ def test_surfaces_of_nothing_and_of_another_kind_are_refused(answers: list[Segme
         save_meshes(tmp_path / "all.obj", answers)
     with pytest.raises(OptionError, match="no structure was found"):
         save_meshes(tmp_path / "all.glb", [])
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_labels_of_a_dicom_series_come_as_dicom_too_or_with_the_reason_why_not(lost: bool, tmp_path: Path) -> None:
+    from dicom_series import write_series
+
+    write_series(tmp_path / "ct", FrameOfReferenceUID="" if lost else "1.2.3")
+    answers = Predictor(tiny_checkpoint(), device="cpu").open(read_volume(tmp_path / "ct")).segment(TASKS)
+    names = {path.name for path in save_answers(tmp_path / "out", answers, builtin_tasks())}
+    if lost:
+        assert "has no FrameOfReferenceUID" in (tmp_path / "out" / "no-dicom-seg.txt").read_text()
+        assert not any(name.endswith(".dcm") for name in names)
+    else:
+        assert {"liver.dcm", "spleen.dcm", "liver.nii.gz"} <= names
+        assert "no-dicom-seg.txt" not in names
