@@ -114,7 +114,7 @@ class Segmentation:
             MissingPackageError: a DICOM-SEG is asked for, and pydicom or highdicom is not installed.
         """
         if (path := Path(path)).name.endswith(DICOM_SUFFIX):
-            write_dicom_seg(path, self)
+            write_dicom_seg(path, self.labels, self.volume, self.task, str(self.record.weights.get("name", "")))
         else:
             save_labels(path, self.labels, self.volume, self.to_dict())
 

@@ -16,7 +16,7 @@ from shared_data import shared
 
 from uniseg_model.errors import MissingPackageError, OutputError
 from uniseg_model.io import read_volume, write_image
-from uniseg_model.io.dicom_seg import check_dicom_seg, write_dicom_seg
+from uniseg_model.io.dicom_seg import check_dicom_seg
 from uniseg_model.record import RunRecord
 from uniseg_model.segmentation import Segmentation, is_unedited
 from uniseg_model.tasks import Label, builtin_tasks
@@ -349,7 +349,7 @@ def test_writing_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr("os.replace", no_space)
     with pytest.raises(OutputError, match="No space left"):
-        write_dicom_seg(tmp_path / "liver.dcm", segmentation)
+        segmentation.save(tmp_path / "liver.dcm")
     assert [path.name for path in tmp_path.iterdir()] == ["ct"]
 
 

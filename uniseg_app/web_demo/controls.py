@@ -20,6 +20,7 @@ class Controls:
     """What an event may change."""
 
     files: gr.File
+    folder: gr.UploadButton
     series: gr.Dropdown
     image: gr.HTML
     tasks: gr.CheckboxGroup
@@ -71,6 +72,7 @@ def lay_out(script_url: str) -> tuple[Controls, Asked, list[gr.Button]]:
                 label="Your scan: NIfTI, DICOM files, or a .zip", file_count="multiple", height=84, elem_classes="us-upload"
             )
             with gr.Row(elem_classes="us-examples"):
+                folder = gr.UploadButton("Folder…", file_count="directory", size="sm", min_width=0)
                 examples = [gr.Button(example.title, size="sm", min_width=0) for example in EXAMPLES]
             series = gr.Dropdown(label="Which series?", visible=False, interactive=True)
             image = gr.HTML(padding=False)
@@ -90,7 +92,7 @@ def lay_out(script_url: str) -> tuple[Controls, Asked, list[gr.Button]]:
     with gr.Row(elem_classes="us-downloads"):
         download, csv, surface = (gr.DownloadButton(name, size="sm", visible=False)
                                   for name in ("All results (.zip)", "Volumes (.csv)", "Surfaces (.glb)"))  # fmt: skip
-    on = Controls(files, series, image, tasks, about_tasks, cost, segment, cancel, progress, trouble, viewer, slices, plane,
+    on = Controls(files, folder, series, image, tasks, about_tasks, cost, segment, cancel, progress, trouble, viewer, slices, plane,
                   number, slice_shown, table, download, csv, surface)  # fmt: skip
     return on, asked, examples
 

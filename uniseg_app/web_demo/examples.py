@@ -34,8 +34,8 @@ class Example:
 
 
 EXAMPLES = (
-    Example("Trunk CT", "liver"), Example("Prostate MR", "prostate"),
-    Example("Brain MR", "brain"), Example("PET-CT", "whole_body"),
+    Example("Trunk CT", "liver"), Example("Prostate", "prostate"),
+    Example("Brain", "brain"), Example("PET-CT", "whole_body"),
 )  # fmt: skip
 
 

@@ -24,7 +24,6 @@ from uniseg_app.web_demo.display import (
 )
 from uniseg_app.web_demo.slices import Overlay, Rgb, draw_slice
 from uniseg_app.web_demo.viewer import ViewerScene, scene
-from uniseg_app.web_demo.visits import Visit
 from uniseg_model.tasks import Task, TaskRegistry
 from uniseg_model.volume import Volume
 
@@ -90,10 +89,3 @@ def one_map(labels: Mapping[Task, np.ndarray]) -> tuple[np.ndarray, list[Structu
 
 def _counted_from(first: int, structures: Iterable[Structure]) -> list[Structure]:
     return [Structure(first + s.value, s.name, s.color) for s in structures]
-
-
-def stage_of(visit: Visit) -> Stage | None:
-    """The stage of what a visit looks at; nothing before it has an image."""
-    if visit.volume is not None and visit.stage is None:
-        visit.stage = Stage(visit.volume, visit.folder)
-    return visit.stage

@@ -64,7 +64,8 @@ class SegmentTab:
         on, asked, event = self._on, self._asked.all(), {"api_visibility": "private", "show_progress": "hidden"}
         many = {**event, "concurrency_limit": None}
         place = gr.JSON(visible=False)
-        on.files.upload(self._uploaded, on.files, on.all(), **many)
+        for door in (on.files, on.folder):
+            door.upload(self._uploaded, door, on.all(), **many)
         on.series.input(self._chosen, on.series, on.all(), **many)
         for button, example in zip(self._examples, EXAMPLES, strict=True):
             button.click(self._shower(example), None, on.all(), **many)

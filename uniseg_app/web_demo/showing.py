@@ -15,7 +15,7 @@ from uniseg_app.jobs import Job, State
 from uniseg_app.meshes import save_meshes
 from uniseg_app.web_demo import texts
 from uniseg_app.web_demo.controls import Controls
-from uniseg_app.web_demo.scenes import stage_of
+from uniseg_app.web_demo.scenes import Stage
 from uniseg_app.web_demo.slices import n_slices, slice_through
 from uniseg_app.web_demo.visits import Visit
 from uniseg_model.errors import OptionError, UniSegError
@@ -50,7 +50,7 @@ class Showing:
 
     def pictures(self, visit: Visit) -> View:
         """The image with what is found so far."""
-        on, stage = self._on, stage_of(visit)
+        on, stage = self._on, _stage(visit)
         if stage is None:
             return {on.viewer: None}
         layers = stage.layers(visit.labels(), self._backend.model().checkpoint.tasks)
@@ -60,14 +60,14 @@ class Showing:
 
     def plain(self, visit: Visit) -> View:
         """From now on as single slices, beginning in the middle."""
-        on, stage = self._on, stage_of(visit)
+        on, stage = self._on, _stage(visit)
         visit.is_plain = True
         view = {on.viewer: gr.update(visible=False), on.slices: gr.update(visible=True)}
         return view if stage is None else {**view, **self.plane(visit, visit.plane)}
 
     def plane(self, visit: Visit, plane: str) -> View:
         """Slices of that plane, beginning in the middle."""
-        on, stage = self._on, stage_of(visit)
+        on, stage = self._on, _stage(visit)
         if stage is None:
             return {}
         middle = stage.copy.affine @ [*(np.array(stage.copy.shape) - 1) / 2, 1]
@@ -113,6 +113,13 @@ class Showing:
             return {**view, on.surface: gr.update(visible=True, value=str(surface))}
         except OptionError:  # nothing was found
             return {**view, on.surface: gr.update(visible=False)}
+
+
+def _stage(visit: Visit) -> Stage | None:
+    """The stage of what a visit looks at; nothing before it has an image."""
+    if visit.volume is not None and visit.stage is None:
+        visit.stage = Stage(visit.volume, visit.folder)
+    return visit.stage
 
 
 def _notes(answers: Sequence[Segmentation]) -> list[str]:

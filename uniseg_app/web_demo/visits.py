@@ -7,18 +7,16 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from uniseg_app.backend import Look
 from uniseg_app.jobs import Job, State
 from uniseg_app.web_demo.private import PrivateFolder
+from uniseg_app.web_demo.scenes import Stage
 from uniseg_model.segmentation import Segmentation
 from uniseg_model.volume import Volume
-
-if TYPE_CHECKING:
-    from uniseg_app.web_demo.scenes import Stage
 
 
 @dataclass

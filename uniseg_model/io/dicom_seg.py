@@ -18,7 +18,7 @@ import logging
 import re
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -29,9 +29,6 @@ from uniseg_model.io._seg_codes import coded
 from uniseg_model.io.dicom import Header, Slice, damaged, quiet, read_again, series_number
 from uniseg_model.tasks import Label, Task
 from uniseg_model.volume import Volume
-
-if TYPE_CHECKING:
-    from uniseg_model.segmentation import Segmentation
 
 DICOM_SUFFIX = ".dcm"
 
@@ -57,8 +54,10 @@ def check_dicom_seg(volume: Volume, task: Task) -> None:
     _encoded(volume, labels, task, "")
 
 
-def write_dicom_seg(path: Path, segmentation: Segmentation) -> None:
+def write_dicom_seg(path: Path, labels: np.ndarray, volume: Volume, task: Task, weights: str = "") -> None:
     """Write one task's labels on the grid of the DICOM series they came from, as one object that refers to its slices.
+
+    labels: (Z, Y, X) uint8 on the grid of ``volume``; value i + 1 is ``task.labels[i]``. weights: the name of those that found them.
 
     The file appears whole or not at all, with UIDs of its own; it is a series of its own in the same study.
 
@@ -67,8 +66,7 @@ def write_dicom_seg(path: Path, segmentation: Segmentation) -> None:
             object could refer to, or the file cannot be written.
         MissingPackageError: pydicom or highdicom is not installed.
     """
-    weights = str(segmentation.record.weights.get("name", ""))
-    encoded = _encoded(segmentation.volume, segmentation.labels, segmentation.task, weights)
+    encoded = _encoded(volume, labels, task, weights)
     with whole_file(path) as temporary:
         temporary.write_bytes(encoded)
 
