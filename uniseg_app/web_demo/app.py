@@ -56,17 +56,16 @@ def serve(request: WebRequest, tell: Callable[[str], None]) -> None:
         raise OptionError(f"the page would be open to everybody who reaches {request.host}",
                           hint="Name a file of users with --auth, or listen on 127.0.0.1.")  # fmt: skip
     with _listening(request) as listener, _private() as private, _backend(request) as backend:
-        import uvicorn
-
         from uniseg_app.web_demo import texts
         from uniseg_app.web_demo.examples import first_example
         from uniseg_app.web_demo.segment_tab import Welcome
+        from uniseg_app.web_demo.server import run
 
         first = first_example(backend, segmented=request.segmented)
         notice = texts.lost(backend.log.lost()) if backend.log else ""
         app = create_app(request, backend, private, Welcome(first, notice, _once(lambda: tell(f"First picture in a browser {time.monotonic() - began_s:.1f} s after the start."))))  # fmt: skip
         tell(f"The page is at http://{_shown(request.host)}:{listener.getsockname()[1]}/ ({time.monotonic() - began_s:.1f} s after the start). Press Ctrl-C to end.")  # fmt: skip
-        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
+        run(app, listener)
 
 
 def create_app(request: WebRequest, backend: Backend, private: PrivateFolder, welcome: Welcome):  # type: ignore[no-untyped-def]

@@ -31,9 +31,11 @@ def make_page(backend: Backend, visits: Visits, script_url: str, welcome: Welcom
 def theme() -> gr.Theme:
     """Colours and type: the system's own fonts, so that nothing is fetched."""
     return gr.themes.Default(
-        primary_hue=gr.themes.colors.blue, neutral_hue=gr.themes.colors.slate, font=["system-ui", "sans-serif"],
+        primary_hue=gr.themes.colors.blue,
+        neutral_hue=gr.themes.colors.slate,
+        font=["system-ui", "sans-serif"],
         font_mono=["ui-monospace", "monospace"],
-    )  # fmt: skip
+    ).set(body_text_color_subdued="*neutral_500", body_text_color_subdued_dark="*neutral_400")  # 400 is too pale on white
 
 
 _ABOUT = """

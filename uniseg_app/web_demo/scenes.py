@@ -22,7 +22,7 @@ from uniseg_app.web_demo.display import (
     write_display_image,
     write_display_labels,
 )
-from uniseg_app.web_demo.slices import Overlay, Rgb, draw_slice
+from uniseg_app.web_demo.slices import Overlay, draw_slice
 from uniseg_app.web_demo.viewer import ViewerScene, scene
 from uniseg_model.tasks import Task, TaskRegistry
 from uniseg_model.volume import Volume
@@ -65,13 +65,17 @@ class Stage:
         self._count += 1
         path = self._folder / f"labels-{self._count}.nii.gz"
         write_display_labels(path, layers.labels, self.copy)
-        (self._folder / f"labels-{self._count - 1}.nii.gz").unlink(missing_ok=True)
         return scene(self._image, layers.windows, unit, path, layers.structures)
 
-    def slice(self, layers: Layers, plane: str, number: int) -> Rgb:
-        """For browsers without the viewer."""
+    def slice(self, layers: Layers, plane: str, number: int) -> Path:
+        """For browsers without the viewer: a picture."""
+        from PIL import Image
+
         window = next(iter(layers.windows.values()))
-        return draw_slice(self.copy, plane, number, window, layers.labels, Overlay(color_table(layers.structures)))
+        drawn = draw_slice(self.copy, plane, number, window, layers.labels, Overlay(color_table(layers.structures)))
+        path = self._folder / f"slice-{secrets.token_hex(4)}.png"
+        Image.fromarray(drawn).save(path)
+        return path
 
 
 def one_map(labels: Mapping[Task, np.ndarray]) -> tuple[np.ndarray, list[Structure]]:

@@ -17,6 +17,7 @@ from uniseg_app.backend import Backend
 from uniseg_app.jobs import Job, wait
 from uniseg_app.web_demo import texts
 from uniseg_app.web_demo.controls import lay_out, options_of
+from uniseg_app.web_demo.copies import forget
 from uniseg_app.web_demo.examples import EXAMPLES, Example, FirstExample
 from uniseg_app.web_demo.showing import Showing, View
 from uniseg_app.web_demo.uploads import Received, Uploaded, check_size, receive
@@ -111,9 +112,12 @@ class SegmentTab:
             return self._showing.whole(visit)
         try:
             received = receive([Uploaded(Path(path)) for path in paths], visit.folder)
-            return self._asked_which(received) if len(received.series) > 1 else self._read(visit, received)
+            view = self._asked_which(received) if len(received.series) > 1 else self._read(visit, received)
         except UniSegError as exc:
-            return {**self._showing.whole(visit), self._on.files: None, self._on.trouble: texts.trouble(exc)}
+            view = {**self._showing.whole(visit), self._on.trouble: texts.trouble(exc)}
+        for path in paths:
+            forget(Path(path))
+        return {**view, self._on.files: None}
 
     def _asked_which(self, received: Received) -> View:
         choices = [(f"{s.description or s.uid}: {s.n_slices} slices, {s.modality}", f"{received.folder}|{s.uid}") for s in received.series]  # fmt: skip

@@ -13,6 +13,7 @@ import numpy as np
 
 from uniseg_app.backend import Look
 from uniseg_app.jobs import Job, State
+from uniseg_app.web_demo.copies import forget_copies
 from uniseg_app.web_demo.private import PrivateFolder
 from uniseg_app.web_demo.scenes import Stage
 from uniseg_model.segmentation import Segmentation
@@ -118,6 +119,7 @@ class Visits:
             visit = self._all.pop(key, None)
         if visit:
             visit.cancel()
+            forget_copies(visit.folder, self._private.uploads)
         self._private.forget(key)
 
     def leave_idle(self, after_s: float) -> None:
