@@ -2,85 +2,24 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from browser import WITHOUT_WEBGL, Shown, colored, needs_a_browser
 
 from uniseg_model.phantom import make_phantom
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-MISSING = [name for name in ("gradio", "playwright") if find_spec(name) is None] + ([] if CHROMIUM else ["chromium"])
-pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"browser tests need {', '.join(MISSING)}")
+pytestmark = needs_a_browser
 
-FLAGS = ["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-         "--disable-sync", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]  # fmt: skip
-LONG_MS = 120_000  # a software renderer on a busy core
 BLUE, YELLOW = (0, 114, 178), (240, 228, 66)  # liver and tumour
 VIEWS = ("All", "Axial", "Coronal", "Sagittal", "3D")
-
-
-class Shown:
-    """A page with the viewer in it."""
-
-    def __init__(self, page: Any, url: str) -> None:
-        self.page, self.requests, self.errors = page, list[str](), list[str]()
-        page.set_default_timeout(LONG_MS)
-        page.on("request", lambda request: self.requests.append(request.url))
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.goto(url)
-
-    def wait(self, state: str = "ready") -> Shown:
-        self.page.wait_for_selector(f'.us-viewer[data-state="{state}"]')
-        self.page.wait_for_timeout(300)
-        return self
-
-    def press(self, name: str) -> Shown:
-        self.page.get_by_role("button", name=name, exact=True).click()
-        self.page.wait_for_timeout(300)
-        return self
-
-    def send(self, name: str, state: str = "ready") -> Shown:
-        """Press a button that has the server send another value, and wait until that is shown."""
-        self.page.evaluate("() => { document.querySelector('.us-viewer').dataset.state = 'old'; }")
-        return self.press(name).wait(state)
-
-    def run(self, script: str) -> Any:
-        return self.page.evaluate(f"() => {{ const viewer = window.unisegViewer, nv = viewer.nv; return {script}; }}")
-
-    @property
-    def place(self) -> list[float]:
-        return [float(at) for at in self.run("viewer.position()")]
-
-    @property
-    def status(self) -> str:
-        return " ".join(self.page.inner_text(".us-status").split())
-
-    def picture(self) -> np.ndarray:
-        """(h, w, 3) of the canvas."""
-        from PIL import Image
-
-        shot = self.page.locator(".us-viewer canvas").screenshot()
-        return np.asarray(Image.open(io.BytesIO(shot)).convert("RGB")).astype(int)
-
-
-def colored(picture: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
-    """(h, w) bool: the pixels with the hue of a colour, however mixed with grey."""
-    spread = picture - picture.min(axis=2, keepdims=True)
-    wanted = np.array(color) - min(color)
-    return np.asarray(
-        (spread.max(axis=2) > 40)
-        & (np.abs(spread / spread.max(axis=2, keepdims=True).clip(1) - wanted / max(wanted)).max(axis=2) < 0.25)
-    )
 
 
 @pytest.fixture(scope="module")
@@ -103,20 +42,14 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def open_page(url: str) -> Iterator[Callable[..., Shown]]:
-    from playwright.sync_api import sync_playwright
+def open_page(chromium: Any, url: str) -> Callable[..., Shown]:
+    def open_page(width: int = 1100, height: int = 900, script: str = "") -> Shown:
+        page = chromium.new_page(viewport={"width": width, "height": height})
+        if script:
+            page.add_init_script(script)
+        return Shown(page, url)
 
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
-
-        def open_page(width: int = 1100, height: int = 900, script: str = "") -> Shown:
-            page = browser.new_page(viewport={"width": width, "height": height})
-            if script:
-                page.add_init_script(script)
-            return Shown(page, url)
-
-        yield open_page
-        browser.close()
+    return open_page
 
 
 @pytest.fixture(scope="module")
@@ -263,8 +196,8 @@ def test_opacity_is_the_readers_choice(shown: Shown) -> None:
     assert colored(shown.picture(), BLUE).sum() > 1_500
 
 
-def test_nothing_is_asked_of_other_machines(shown: Shown, url: str) -> None:
-    assert [request for request in shown.requests if not request.startswith((url, "data:", f"blob:{url}"))] == []
+def test_nothing_is_asked_of_other_machines(shown: Shown) -> None:
+    assert shown.foreign_requests == []
     assert len(image_requests(shown)) >= 1
 
 
@@ -279,8 +212,7 @@ def test_a_phone_shows_it_without_scrolling_sideways(open_page: Callable[..., Sh
 
 
 def test_without_webgl_the_page_says_so_and_tells_the_server(open_page: Callable[..., Shown]) -> None:
-    script = "const get = HTMLCanvasElement.prototype.getContext; HTMLCanvasElement.prototype.getContext = function (kind, ...more) { return kind === 'webgl2' ? null : get.call(this, kind, ...more); };"
-    poor = open_page(script=script).wait("unavailable")
+    poor = open_page(script=WITHOUT_WEBGL).wait("unavailable")
     assert re.search("does not offer WebGL2", poor.page.inner_text(".us-message"))
     poor.page.wait_for_function("document.querySelector('textarea, input[type=text]').value === 'no WebGL2 here'")
     assert poor.errors == []

@@ -62,7 +62,8 @@ class Showing:
         """From now on as single slices, beginning in the middle."""
         on, stage = self._on, _stage(visit)
         visit.is_plain = True
-        view = {on.viewer: gr.update(visible=False), on.slices: gr.update(visible=True)}
+        why = "This browser does not offer WebGL2, which the 3D viewer needs: here are plain slices."
+        view = {on.viewer: gr.update(visible=False), on.slices: gr.update(visible=True), on.progress: texts.done(why)}
         return view if stage is None else {**view, **self.plane(visit, visit.plane)}
 
     def plane(self, visit: Visit, plane: str) -> View:

@@ -1,0 +1,191 @@
+"""The whole page as people use it, in a real browser and with the embedded demo weights."""
+
+from __future__ import annotations
+
+import csv
+import zipfile
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from browser import COMMAND_LINE, WITHOUT_WEBGL, Server, Visitor, colored, needs_a_browser, serving, until, visiting
+
+pytestmark = needs_a_browser
+
+BLUE = (0, 114, 178)  # liver
+TASKS = ("liver", "spleen")
+WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The page of `uniseg demo`, whose example is segmented for whoever comes."""
+    with serving(tmp_path_factory.mktemp("server"), "-c", COMMAND_LINE, "demo", "--port", "0") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def one_visitor(chromium: Any, server: Server, scan: Path) -> Iterator[Visitor]:
+    """Has dropped a scan and had two tasks segmented."""
+    with visiting(chromium, server.url) as visit:
+        yield visit().wait().upload(scan).segment(*TASKS).finish()
+
+
+@pytest.fixture
+def answered(one_visitor: Visitor) -> Visitor:
+    """The same, with all views and the crosshair in the liver."""
+    one_visitor.press("All").press("Reset").press("liver")
+    return one_visitor
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    """The script of axe-core, which knows the rules of accessibility."""
+    spec = find_spec("axe_playwright_python")
+    if spec is None or spec.origin is None:
+        pytest.skip("accessibility is looked at with the package axe-playwright-python")
+    return Path(spec.origin).with_name("axe.min.js").read_text(encoding="utf-8")
+
+
+def test_the_demo_shows_its_example_segmented_without_being_asked(visit: Callable[..., Visitor]) -> None:
+    visitor = visit()
+    visitor.page.locator("[aria-label=Volumes]").wait_for()
+    visitor.wait().press("liver")
+    assert visitor.title == "Example: Trunk CT (synthetic)"
+    assert colored(visitor.picture(), BLUE).sum() > 1_500
+    assert {"liver", "kidney", "vertebrae"} <= set(visitor.volumes)
+
+
+def test_an_uploaded_scan_is_drawn(visit: Callable[..., Visitor], scan: Path) -> None:
+    visitor = visit()
+    before = visitor.wait().picture()
+    visitor.upload(scan)
+    after = visitor.picture()
+    assert visitor.title == scan.name
+    assert (np.abs(after - before).max(axis=2) > 40).mean() > 0.1  # of the picture
+    assert (after.min(axis=2) > 60).sum() > 10_000
+
+
+@pytest.mark.parametrize("view", ["Axial", "Coronal", "Sagittal", "3D"])
+def test_what_was_found_is_seen_in_every_view(answered: Visitor, view: str) -> None:
+    answered.press(view)
+    assert colored(answered.picture(), BLUE).sum() > 500
+
+
+def test_the_legend_hides_a_structure(answered: Visitor) -> None:
+    answered.press("Show liver")
+    assert colored(answered.picture(), BLUE).sum() == 0
+    answered.press("Show liver")
+    assert colored(answered.picture(), BLUE).sum() > 500
+
+
+def test_the_download_equals_what_the_command_line_writes(
+    answered: Visitor, server: Server, scan: Path, tmp_path: Path
+) -> None:
+    nib = pytest.importorskip("nibabel")
+    with zipfile.ZipFile(answered.download("All results (.zip)", tmp_path)) as archive:
+        archive.extractall(tmp_path / "page")
+    server.command("segment", scan, "--task", ",".join(TASKS), "--confidence", "--out", tmp_path / "line")
+    names = sorted(path.name for path in (tmp_path / "line").glob("*.nii.gz"))
+    assert names == ["liver.nii.gz", "merged.nii.gz", "spleen.nii.gz"]
+    assert names == sorted(path.name for path in (tmp_path / "page").glob("*.nii.gz"))
+    for name in names:
+        page, line, image = (nib.load(path) for path in (tmp_path / "page" / name, tmp_path / "line" / name, scan))
+        assert page.get_data_dtype() == line.get_data_dtype()
+        np.testing.assert_array_equal(np.asarray(page.dataobj), np.asarray(line.dataobj), err_msg=name)
+        np.testing.assert_array_equal(page.affine, image.affine)
+        np.testing.assert_array_equal(page.affine, line.affine)
+
+
+def test_the_table_says_what_the_csv_file_says(answered: Visitor, tmp_path: Path) -> None:
+    with answered.download("Volumes (.csv)", tmp_path).open(encoding="utf-8", newline="") as file:
+        rows = {row["structure"]: float(row["volume_ml"]) for row in csv.DictReader(file)}
+    assert answered.volumes == {name: f"{ml:,.1f}" if ml else "not found" for name, ml in rows.items()}
+    assert set(rows) == {"liver", "liver tumour", "spleen"}
+
+
+def test_nothing_is_asked_of_other_machines(answered: Visitor) -> None:
+    assert len(answered.requests) > 20
+    assert answered.foreign_requests == []
+
+
+def test_a_cancelled_run_leaves_the_page_ready_for_the_next(visit: Callable[..., Visitor]) -> None:
+    visitor = visit().wait()
+    visitor.example("Brain").mirror("Yes").segment("brain").told("Segmenting: window")
+    assert not visitor.is_enabled("Segment")
+    visitor.press("Cancel").told("Cancelled.")
+    assert visitor.is_enabled("Segment")
+    assert not visitor.is_enabled("Cancel")
+    assert visitor.volumes == {}
+    visitor.mirror("No").segment("brain").finish()
+    assert len(visitor.volumes) >= 1
+
+
+def test_two_people_wait_for_each_other_and_see_nothing_of_each_other(visit: Callable[..., Visitor], scan: Path) -> None:
+    one, other = visit().wait(), visit().wait()
+    other.example("Prostate")
+    one.upload(scan).mirror("Yes").segment("liver", "spleen", "vertebrae").told("Segmenting: window")
+    other.segment("prostate").told("Waiting for 1 other run")
+    one.press("Cancel").told("Cancelled.").mirror("No").segment("spleen")
+    other.finish()
+    one.finish()
+    assert (one.title, set(one.volumes)) == (scan.name, {"spleen"})
+    assert set(other.volumes) == {"prostate"}
+    assert one.page.locator(".us-legend .us-item").all_inner_texts() == ["spleen"]
+    assert other.page.locator(".us-legend .us-item").all_inner_texts() == ["prostate"]
+    assert scan.name not in other.page.content()
+
+
+def test_a_phone_shows_everything_without_scrolling_sideways(visit: Callable[..., Visitor]) -> None:
+    phone = visit(width=390, height=844)
+    phone.page.locator("[aria-label=Volumes]").wait_for()
+    phone.wait()
+    assert phone.page.evaluate("document.documentElement.scrollWidth") <= 390
+    boxes = [element.bounding_box() for element in phone.page.locator(".us-viewer button:visible, .us-viewer input").all()]
+    assert [box for box in boxes if not (box and box["x"] >= 0 and box["x"] + box["width"] <= 390)] == []
+    phone.page.get_by_role("button", name="Segment", exact=True).click(trial=True)  # nothing lies over it
+
+
+def test_without_webgl_plain_slices_show_the_same(visit: Callable[..., Visitor], scan: Path) -> None:
+    visitor = visit(script=WITHOUT_WEBGL)
+    visitor.plain_slice()
+    before = visitor.slice_address
+    visitor.give(scan)
+    first, before = visitor.plain_slice(after=before), visitor.slice_address
+    visitor.page.get_by_label("range slider for Slice").press("End")
+    last = visitor.plain_slice(after=before)
+    assert (np.abs(last - first).max(axis=2) > 40).mean() > 0.02
+    assert colored(last, BLUE).sum() == 0
+    visitor.segment("liver").told("Done in")
+    visitor.page.get_by_role("radio", name="coronal").check()
+    until(lambda: colored(visitor.plain_slice(), BLUE).sum() > 500, "the liver was seen in the coronal slice")
+
+
+def violations(visitor: Visitor, axe: str) -> list[str]:
+    """What is against the rules, and where."""
+    visitor.page.mouse.move(0, 0)  # what is under the mouse has other colours
+    visitor.page.wait_for_timeout(500)
+    visitor.page.evaluate(axe)
+    found = visitor.page.evaluate("tags => axe.run(document, {runOnly: tags})", WCAG)
+    return [
+        f"{rule['id']}: {node['target']} {node['failureSummary']}" for rule in found["violations"] for node in rule["nodes"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tab", "theme"),
+    [("Segment", "light"), ("Segment", "dark"), ("About", "light"), ("About", "dark")],
+)
+def test_the_page_can_be_used_by_everybody(visit: Callable[..., Visitor], axe: str, tab: str, theme: str) -> None:
+    visitor = visit(f"?__theme={theme}")
+    if tab == "About":
+        visitor.page.get_by_role("tab", name=tab).click()
+    else:
+        visitor.page.locator("[aria-label=Volumes]").wait_for()
+        visitor.more_options()
+        visitor.page.locator(".us-about-tasks summary").click()
+        visitor.segment().trouble("no task is ticked")
+    assert violations(visitor, axe) == []

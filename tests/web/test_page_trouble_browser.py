@@ -1,0 +1,165 @@
+"""What goes wrong on the page, in a real browser: bad files, wrong presses, people who leave, and a program that ends."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from browser import COMMAND_LINE, Server, Visitor, needs_a_browser, serving, until, visiting
+from test_uploads import nifti, slice_of, zipped
+
+pytestmark = needs_a_browser
+
+SMALL_UPLOADS = """
+from uniseg_app.web_demo.app import WebRequest, serve
+serve(WebRequest(port=0, most_upload_mb=1), lambda line: print(line, flush=True))
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The page, which takes one megabyte at most."""
+    with serving(tmp_path_factory.mktemp("server"), "-c", SMALL_UPLOADS) as server:
+        yield server
+
+
+@pytest.fixture
+def visitor(visit: Callable[..., Visitor]) -> Visitor:
+    return visit().wait()
+
+
+@pytest.fixture
+def dropped(visitor: Visitor, tmp_path: Path) -> Callable[..., str]:
+    """Drops a file of some name and content; the page tells why not, and can be used afterwards."""
+
+    def drop(name: str, content: bytes, why: str) -> str:
+        before = visitor.title
+        (path := tmp_path / name).write_bytes(content)
+        told = visitor.refused(path, why=why)
+        assert visitor.title == before
+        visitor.upload(good_scan(tmp_path))
+        assert visitor.title == "good.nii.gz"
+        return told
+
+    return drop
+
+
+def good_scan(folder: Path, name: str = "good.nii.gz") -> Path:
+    path = folder / name
+    path.write_bytes(nifti(40, (40, 40, 20)))
+    return path
+
+
+def huge() -> bytes:
+    """A header of 4000 x 4000 x 4000 voxels, and next to nothing behind it."""
+    content = bytearray(nifti(suffix=".nii"))
+    struct.pack_into("<8h", content, 40, 3, 4000, 4000, 4000, 1, 1, 1, 1)
+    return gzip.compress(bytes(content))
+
+
+BAD = {
+    "notes.txt": (b"a report", "of a kind that is not known here"),
+    "slice.png": (b"\x89PNG\r\n\x1a\n" + bytes(200), "a 2-D picture"),
+    "cut.nii.gz": (nifti(3, (60, 60, 60))[:-40], "cut.nii.gz"),
+    "flat.nii.gz": (nifti(3, (60, 60)), "flat.nii.gz"),
+    "huge.nii.gz": (huge(), "4000 x 4000 x 4000"),
+    "evil.zip": (zipped({"../evil.nii.gz": nifti(3)}), "evil.nii.gz"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_file_is_refused_in_words_and_the_next_good_one_is_taken(dropped: Callable[..., str], name: str) -> None:
+    content, why = BAD[name]
+    told = dropped(name, content, why)
+    assert "/" not in told.replace("/image pair", "").replace("../", "")  # no place on the server
+
+
+def test_a_scan_over_the_limit_is_refused_in_words(visitor: Visitor, tmp_path: Path, rng: np.random.Generator) -> None:
+    (path := tmp_path / "large.nii.gz").write_bytes(rng.bytes(1_500_000))
+    visitor.give(path)
+    visitor.page.get_by_role("status").filter(has_text="exceed the maximum allowed size of 1.0 Mb").wait_for()
+    visitor.upload(good_scan(tmp_path))
+    assert visitor.title == "good.nii.gz"
+
+
+def test_of_two_channels_only_tasks_of_two_channels_are_offered(visitor: Visitor, tmp_path: Path) -> None:
+    (path := tmp_path / "two.nii.gz").write_bytes(nifti(40, (40, 40, 20, 2)))
+    visitor.upload(path)
+    offered = [box.get_attribute("name") for box in visitor.page.locator(".us-tasks input[type=checkbox]").all()]
+    assert offered == ["whole_body"]
+    assert "2 channels" in visitor.page.inner_text(".us-image")
+
+
+def test_of_two_series_the_page_asks_which(visitor: Visitor, tmp_path: Path) -> None:
+    slices = {f"{series}-{k}.dcm": slice_of(k, series) for series, n in (("1", 4), ("2", 6)) for k in range(n)}
+    (path := tmp_path / "study.zip").write_bytes(zipped(slices))
+    visitor.give(path)
+    visitor.told("There are 2 series. Choose one.")
+    visitor.forget_state()
+    visitor.page.get_by_label("Which series?").click()
+    visitor.page.get_by_role("option", name="Body 2: 6 slices, CT").click()
+    visitor.wait()
+    assert "5 × 3 × 6 voxels of 0.75 × 0.5 × 2.5 mm" in visitor.page.inner_text(".us-image")
+    assert not visitor.page.get_by_label("Which series?").is_visible()
+
+
+def test_without_a_tick_nothing_runs(visitor: Visitor) -> None:
+    visitor.segment().trouble("no task is ticked")
+    visitor.segment("spleen").finish()
+    assert visitor.page.locator(".us-trouble").count() == 0
+
+
+def test_pressing_cancel_twice_cancels_once(visitor: Visitor) -> None:
+    visitor.mirror("Yes").segment("liver").told("Segmenting: window")
+    visitor.page.get_by_role("button", name="Cancel", exact=True).dblclick()
+    visitor.told("Cancelled.")
+    visitor.mirror("No").segment("spleen").finish()
+
+
+def test_who_closes_the_tab_cancels_the_run(visit: Callable[..., Visitor], server: Server) -> None:
+    before = server.visits
+    visitor = visit().wait()
+    visitor.mirror("Yes").segment("kidney", "colon").told("Segmenting: window")
+    (folder,) = server.visits - before
+    assert server.jobs["kidney, colon"] == "running"
+    visitor.page.close()
+    until(lambda: server.jobs["kidney, colon"] == "cancelled", "the run was cancelled")
+    until(lambda: not folder.exists(), "the private folder was removed")
+
+
+def test_who_closes_the_tab_leaves_no_scan_behind(visit: Callable[..., Visitor], server: Server, tmp_path: Path) -> None:
+    before = server.visits
+    visitor = visit().wait().upload(good_scan(tmp_path, "mine.nii.gz"))
+    (folder,) = server.visits - before
+    assert server.files("mine.nii.gz") != []
+    visitor.page.close()
+    until(lambda: not folder.exists(), "the private folder was removed")
+    assert server.files("mine.nii.gz") == []
+
+
+def test_after_a_crash_the_page_says_what_was_lost_and_works(chromium: Any, tmp_path: Path) -> None:
+    with serving(tmp_path, "-c", COMMAND_LINE, "web", "--port", "0") as server, visiting(chromium, server.url) as visit:
+        visitor = visit().wait()
+        visitor.mirror("Yes").segment("liver", "spleen").told("Segmenting: window")
+        server.crash()
+        visitor.page.get_by_text("Connection to the server was lost").first.wait_for()
+        server.begin("-c", COMMAND_LINE, "web", "--port", server.port)
+        newcomer = visit().wait()
+        newcomer.told("The program ended last time while this ran: liver, spleen.")
+        newcomer.segment("spleen").finish()
+        assert list(newcomer.volumes) == ["spleen"]
+        visitor.told("The program ended last time while this ran: liver, spleen.")  # the page has loaded itself anew
+        assert visitor.is_enabled("Segment")
+
+
+def test_a_program_that_ends_leaves_nothing_of_a_scan(chromium: Any, tmp_path: Path) -> None:
+    with serving(tmp_path, "-c", COMMAND_LINE, "web", "--port", "0") as server, visiting(chromium, server.url) as visit:
+        visit().wait().upload(good_scan(tmp_path))
+        assert server.files("good.nii.gz") != []
+        server.end()
+        assert server.files() == []
