@@ -33,7 +33,7 @@ WAIT_MS = 180_000
 def served() -> Iterator[str]:
     """The address of the page."""
     command = [Path(sys.executable).with_name("uniseg"), "demo", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=None) as server:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None
             yield next(found[0] for line in server.stdout if (found := re.search(r"http://\S+/", line)))
