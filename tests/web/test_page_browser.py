@@ -114,13 +114,13 @@ def test_nothing_is_asked_of_other_machines(answered: Visitor) -> None:
 
 def test_a_cancelled_run_leaves_the_page_ready_for_the_next(visit: Callable[..., Visitor]) -> None:
     visitor = visit().wait()
-    visitor.example("Brain").mirror("Yes").segment("brain").told("Segmenting: window")
+    visitor.example("Trunk CT").mirror("Yes").segment("liver", "kidney", "pancreas", "vertebrae").told("Segmenting: window")
     assert not visitor.is_enabled("Segment")
     visitor.press("Cancel").told("Cancelled.")
     assert visitor.is_enabled("Segment")
     assert not visitor.is_enabled("Cancel")
     assert visitor.volumes == {}
-    visitor.mirror("No").segment("brain").finish()
+    visitor.mirror("No").segment("spleen").finish()
     assert len(visitor.volumes) >= 1
 
 

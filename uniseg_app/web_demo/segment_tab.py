@@ -23,7 +23,7 @@ from uniseg_app.web_demo.showing import Showing, View
 from uniseg_app.web_demo.uploads import Received, Uploaded, check_size, receive
 from uniseg_app.web_demo.viewer import POSITION
 from uniseg_app.web_demo.visits import Visit, Visits
-from uniseg_model.errors import OptionError, UniSegError
+from uniseg_model.errors import OptionError, OutputError, UniSegError
 from uniseg_model.io import read_volume
 from uniseg_model.predictor import Options
 from uniseg_model.volume import Triple, Volume
@@ -168,9 +168,13 @@ class SegmentTab:
         except UniSegError as exc:
             yield {on.trouble: texts.trouble(exc)}
             return
-        yield {**self._showing.running(job), on.trouble: ""}
-        yield from self._followed(visit, job)
-        yield self._showing.ended(visit, job)
+        try:
+            yield {**self._showing.running(job), on.trouble: ""}
+            yield from self._followed(visit, job)
+            yield self._showing.ended(visit, job)
+        except OutputError:  # whoever left took the folder along
+            if not visit.has_left:
+                raise
 
     def _begun(self, visit: Visit, keys: list[str], options: Options, place_mm: Triple | None) -> Job[Any]:
         if visit.volume is None:

@@ -26,7 +26,7 @@ class Visit:
 
     folder: its files. volume: the image that is shown. answers: by task key, finished. growing: labels so far by task key,
     while a job runs. version: another number whenever something else is to be seen. stage: the copy that is shown.
-    asked_s: when something was last asked for, on the monotonic clock. is_plain: its browser can show slices only, ``number`` of ``plane``.
+    asked_s: when something was last asked for, on the monotonic clock. has_left: its folder is gone. is_plain: its browser can show slices only, ``number`` of ``plane``.
     """
 
     key: str
@@ -41,6 +41,7 @@ class Visit:
     is_plain: bool = False
     plane: str = "axial"
     number: int = 0
+    has_left: bool = False
     asked_s: float = field(default_factory=time.monotonic)
 
     def show(self, volume: Volume, title: str, answers: Sequence[Segmentation] = ()) -> None:
@@ -118,6 +119,7 @@ class Visits:
         with self._lock:
             visit = self._all.pop(key, None)
         if visit:
+            visit.has_left = True
             visit.cancel()
             forget_copies(visit.folder, self._private.uploads)
         self._private.forget(key)
