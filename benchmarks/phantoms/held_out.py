@@ -2,8 +2,8 @@
 
     python -m benchmarks.phantoms.held_out -o docs/held_out [--weights W] [--cases 32] [--workers 2]
 
-Writes OUT.json with every number and OUT.md with the tables. Seeds 2000 to 2031 of each family are kept for this: they
-were never used to train or to choose anything. Thresholds are tuned on three phantoms of other seeds.
+Writes OUT.json with every number and OUT.md with the tables. Seeds 2000 to 2031 of each family are kept for this: no
+weights were trained on them. Once they decide anything, take a fresh range. Thresholds are tuned on three phantoms of other seeds.
 """
 
 from __future__ import annotations
