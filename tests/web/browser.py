@@ -163,11 +163,21 @@ class Visitor(Shown):
             box.set_checked(box.get_attribute("name") in tasks)
         return self
 
-    def mirror(self, choice: str) -> Visitor:
-        """Choose whether the answers of eight mirrored copies are averaged."""
-        if not self.page.get_by_role("radio", name=choice, exact=True).is_visible():
+    def slow(self) -> Visitor:
+        """Choose what takes longest: mirrored copies, and windows close together."""
+        return self._chosen(mirror="Yes", step=0.25)
+
+    def fast(self) -> Visitor:
+        return self._chosen(mirror="No", step=0.5)
+
+    def _chosen(self, mirror: str, step: float) -> Visitor:
+        choice = self.page.get_by_role("radio", name=mirror, exact=True)
+        if not choice.is_visible():
             self.more_options()
-        self.page.get_by_role("radio", name=choice, exact=True).check()
+        choice.check()
+        number = self.page.get_by_label("number input for Distance of windows")
+        number.fill(str(step))
+        number.press("Tab")
         return self
 
     def more_options(self) -> None:

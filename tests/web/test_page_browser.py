@@ -114,22 +114,22 @@ def test_nothing_is_asked_of_other_machines(answered: Visitor) -> None:
 
 def test_a_cancelled_run_leaves_the_page_ready_for_the_next(visit: Callable[..., Visitor]) -> None:
     visitor = visit().wait()
-    visitor.example("Trunk CT").mirror("Yes").segment("liver", "kidney", "pancreas", "vertebrae").told("Segmenting: window")
+    visitor.example("Trunk CT").slow().segment("liver", "kidney", "pancreas", "vertebrae").told("Segmenting: window")
     assert not visitor.is_enabled("Segment")
     visitor.press("Cancel").told("Cancelled.")
     assert visitor.is_enabled("Segment")
     assert not visitor.is_enabled("Cancel")
     assert visitor.volumes == {}
-    visitor.mirror("No").segment("spleen").finish()
+    visitor.fast().segment("spleen").finish()
     assert len(visitor.volumes) >= 1
 
 
 def test_two_people_wait_for_each_other_and_see_nothing_of_each_other(visit: Callable[..., Visitor], scan: Path) -> None:
     one, other = visit().wait(), visit().wait()
     other.example("Prostate")
-    one.upload(scan).mirror("Yes").segment("liver", "spleen", "vertebrae").told("Segmenting: window")
+    one.upload(scan).slow().segment("liver", "spleen", "vertebrae").told("Segmenting: window")
     other.segment("prostate").told("Waiting for 1 other run")
-    one.press("Cancel").told("Cancelled.").mirror("No").segment("spleen")
+    one.press("Cancel").told("Cancelled.").fast().segment("spleen")
     other.finish()
     one.finish()
     assert (one.title, set(one.volumes)) == (scan.name, {"spleen"})

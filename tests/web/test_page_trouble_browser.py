@@ -115,16 +115,16 @@ def test_without_a_tick_nothing_runs(visitor: Visitor) -> None:
 
 
 def test_pressing_cancel_twice_cancels_once(visitor: Visitor) -> None:
-    visitor.mirror("Yes").segment("liver").told("Segmenting: window")
+    visitor.slow().segment("liver").told("Segmenting: window")
     visitor.page.get_by_role("button", name="Cancel", exact=True).dblclick()
     visitor.told("Cancelled.")
-    visitor.mirror("No").segment("spleen").finish()
+    visitor.fast().segment("spleen").finish()
 
 
 def test_who_closes_the_tab_cancels_the_run(visit: Callable[..., Visitor], server: Server) -> None:
     before = server.visits
     visitor = visit().wait()
-    visitor.mirror("Yes").segment("kidney", "colon").told("Segmenting: window")
+    visitor.slow().segment("kidney", "colon").told("Segmenting: window")
     (folder,) = server.visits - before
     assert server.jobs["kidney, colon"] == "running"
     visitor.page.close()
@@ -145,7 +145,7 @@ def test_who_closes_the_tab_leaves_no_scan_behind(visit: Callable[..., Visitor],
 def test_after_a_crash_the_page_says_what_was_lost_and_works(chromium: Any, tmp_path: Path) -> None:
     with serving(tmp_path, "-c", COMMAND_LINE, "web", "--port", "0") as server, visiting(chromium, server.url) as visit:
         visitor = visit().wait()
-        visitor.mirror("Yes").segment("liver", "spleen").told("Segmenting: window")
+        visitor.slow().segment("liver", "spleen").told("Segmenting: window")
         server.crash()
         visitor.page.get_by_text("Connection to the server was lost").first.wait_for()
         server.begin("-c", COMMAND_LINE, "web", "--port", server.port)
