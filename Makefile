@@ -36,6 +36,7 @@ format: $(READY)
 
 benchmark: $(READY)  ## Print the numbers that the README quotes
 	$(BIN)/python benchmarks/engine.py
+	$(BIN)/python benchmarks/prompt_maps.py
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -4,6 +4,7 @@
 
 phantoms.png    one slice of a synthetic case of each family, and its known answer beside it
 prompts.png     one synthetic CT under each of its eight prompts: what the embedded weights answer
+what_if.png     one question, four prompts: the liver's own, halfway to the spleen's, the spleen's, none
 """
 
 from __future__ import annotations
@@ -73,6 +74,31 @@ def prompts_sheet(seed: int) -> Image.Image:
     return sheet
 
 
+def what_if_sheet(seed: int) -> Image.Image:
+    """One axial slice, cut to the body, under the liver task whose decoder is told four different things."""
+    from uniseg_model.prompts.changes import Blend, Own, Swap, Zero
+
+    phantom = make_phantom("liver", seed)
+    session = load_model(None, device="cpu").open(phantom.volume)
+    task = session.tasks["liver"]
+    place = int((phantom.labels["spleen"] > 0).sum(axis=(1, 2)).argmax())
+    grey = phantom.volume.array[0, place][::-1, ::-1]
+    rgb = np.repeat(np.clip((grey[..., None] + 60) / 220, 0, 1) * 255, 3, axis=2)
+    _, y_mm, x_mm = phantom.volume.spacing_mm
+    parts = []
+    for change, said in ((Own(), "its own prompt"), (Blend("spleen"), "halfway to the spleen's"), (Swap("spleen"), "the spleen's prompt"), (Zero(), "no prompt")):
+        painted = rgb.copy()
+        labels = session.what_if(task, change).after.labels[place][::-1, ::-1]
+        for value, label in enumerate(task.labels, start=1):
+            color = np.array([int(label.color[i : i + 2], 16) for i in (1, 3, 5)])
+            painted[labels == value] = 0.35 * rgb[labels == value] + 0.65 * color
+        parts.append(labelled(painted[26:-26, 30:-30], f"liver task, {said}", (y_mm, y_mm, x_mm)))
+    sheet = Image.new("RGB", (sum(part.width for part in parts) + 8 * 3, parts[0].height))
+    for i, part in enumerate(parts):
+        sheet.paste(part, (i * (part.width + 8), 0))
+    return sheet
+
+
 def labelled(rgb: np.ndarray, title: str, spacing_mm: tuple[float, float, float]) -> Image.Image:
     """A coronal panel in its true proportions with its name below."""
     height = 260
@@ -86,6 +112,7 @@ def labelled(rgb: np.ndarray, title: str, spacing_mm: tuple[float, float, float]
 def main() -> None:
     """Write ``assets/phantoms.png`` and, where there are weights, ``assets/prompts.png``."""
     if embedded_weights().exists():
+        what_if_sheet(7).quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(Path(__file__).parent / "what_if.png", optimize=True)
         prompts_sheet(7).quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(Path(__file__).parent / "prompts.png", optimize=True)
     panels = [panel(*facts) for facts in PANELS]
     picture = Image.new("RGB", (sum(p.width for p in panels) + 8 * (len(panels) - 1), HEIGHT))

@@ -26,6 +26,7 @@ ONLY_IN = {
     "highdicom": ("uniseg_model/io/",),
     "dask": ("uniseg_model/batch.py",),
     "typer": ("uniseg_app/cli/",),
+    "PIL": ("uniseg_model/prompts/sheet.py", "uniseg_app/web_demo/"),
 }
 TORCH_AT_TOP = (
     "uniseg_model/network/",
@@ -34,7 +35,7 @@ TORCH_AT_TOP = (
     "uniseg_model/checkpoint.py",
     "uniseg_model/official.py",
     "uniseg_model/predictor.py",
-    "uniseg_model/prompts.py",
+    "uniseg_model/run.py",
     "uniseg_model/sliding.py",
 )
 DOORS = {("uniseg_app.cli.web", "uniseg_app.web_demo"), ("uniseg_app.cli.web", "uniseg_app.web_demo.app")}  # start a front end
@@ -146,4 +147,10 @@ def test_nothing_is_unpickled_unsafely(path: Path) -> None:
 def test_help_and_tasks_come_without_torch(command: list[str]) -> None:
     code = f"import sys; sys.argv[1:] = {command!r}\nfrom uniseg_app.cli import main\ntry: main()\nexcept SystemExit: pass\n"
     code += "heavy = {'torch', 'monai', 'nibabel', 'napari', 'gradio'} & set(sys.modules)\nassert not heavy, heavy"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=60)
+
+
+def test_what_a_front_end_says_to_the_prompt_inspector_comes_without_torch() -> None:
+    code = "import sys, uniseg_model.regions\nfrom uniseg_model.prompts import changes, inspection, maps, saliency, whatif\n"
+    code += "assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=60)

@@ -113,9 +113,7 @@ def segment(request: SegmentRequest, progress: ProgressHook = ignore_progress) -
     progress(Progress("load weights"))
     model = _load_model(request)
     known = model.checkpoint.tasks
-    for key in _keys(request.tasks):
-        if key != "all":
-            known[key]  # an unknown task is told before a large image is read
+    asked_keys(request.tasks, known)
     progress(Progress("read"))
     session = model.open(read_volume(request.images, series=request.series))
     tasks = choose_tasks(request.tasks, known, session.volume)
@@ -143,6 +141,16 @@ def choose_tasks(asked: Sequence[str], known: TaskRegistry, volume: Volume) -> l
         OptionError: no key at all.
     """
     return _chosen(asked, known, lambda: suitable_tasks(known, volume))
+
+
+def asked_keys(asked: Sequence[str], known: TaskRegistry) -> list[str]:
+    """The keys of a request, ``all`` among them; so an unknown task is told before a large image is read.
+
+    Raises:
+        TaskError: an unknown key. OptionError: no key at all.
+    """
+    _chosen(asked, known, known.values)
+    return _keys(asked)
 
 
 def _keys(asked: Sequence[str]) -> list[str]:

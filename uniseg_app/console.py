@@ -18,6 +18,8 @@ _STAGES = {
     "load weights": "Loading the weights",
     "prepare": "Preparing the image",
     "predict": "Segmenting window",
+    "prompts": "Encoding window",
+    "gradients": "Following gradients in window",
     "restore": "Bringing labels back to the image's grid",
     "phantom": "Making phantom",
     "evaluate": "Comparing case",

@@ -9,17 +9,20 @@ Letters: C channels, K classes; Z, Y, X the volume's axes, z, y, x the network's
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from uniseg_model.axes import Axes, axes_for
 from uniseg_model.errors import GeometryError, IntensityError, ModalityError
 from uniseg_model.resample import coarse_axis, resample_image, restored_slabs
 from uniseg_model.tasks import Task, check_axes
-from uniseg_model.volume import AXIS_NAMES, Shape, Triple, Volume, closest_world_axes
+from uniseg_model.volume import Shape, Triple, Volume
+from uniseg_model.windows import Slices, overlap, seen_from
 
 HU_LIMIT = 325.0
-_AXIAL = (2, 1, 0)  # world axes of (z, y, x): head-foot, front-back, left-right
 _MOST_VOXELS = 2**31  # of one prepared channel: 8 GB; beyond it the spacing is a mistake
 
 
@@ -38,27 +41,6 @@ class Recipe:
     def of(cls, task: Task, spacing_mm: Triple | None = None, axes: str | None = None) -> Recipe:
         """The task's own recipe, or with another spacing or axes where given."""
         return cls(spacing_mm or task.spacing_mm, task.intensity, task.axes if axes is None else check_axes(axes))
-
-
-@dataclass(frozen=True)
-class Axes:
-    """A permutation and flips between the volume's spatial axes and the prepared ones.
-
-    order: prepared axis i is the volume's axis ``order[i]``. flips: prepared axes that run the other way.
-    """
-
-    order: tuple[int, int, int]
-    flips: tuple[int, ...] = ()
-
-    def apply(self, array: np.ndarray) -> np.ndarray:
-        """A view (..., Z, Y, X) -> (..., z, y, x)."""
-        lead = array.ndim - 3
-        moved = array.transpose(*range(lead), *(lead + axis for axis in self.order))
-        return np.asarray(np.flip(moved, tuple(lead + axis for axis in self.flips)))
-
-    def undo(self, array: np.ndarray) -> np.ndarray:
-        """A copy in C order, (z, y, x) -> (Z, Y, X)."""
-        return np.ascontiguousarray(np.flip(array, self.flips).transpose(np.argsort(self.order)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +78,45 @@ class Prepared:
         z, y, x = ((at - side.start + 0.5) * scale - 0.5 for at, side, scale in zip(turned, self.box, scales, strict=True))
         return z, y, x
 
+    def affine(self, volume_affine: np.ndarray) -> np.ndarray:
+        """Where its voxels lie, (z, y, x, 1) to mm, for a volume whose affine maps (Z, Y, X, 1): the inverse of :meth:`place_of`."""
+        turned = np.eye(4)  # (z, y, x, 1) of the prepared array to the volume's permuted and flipped axes
+        for i, (of, to, side) in enumerate(zip(self.cropped_shape, self.shape, self.box, strict=True)):
+            turned[i, i], turned[i, 3] = of / to, (of / to - 1) / 2 + side.start
+            if i in self.axes.flips:
+                turned[i] = -turned[i]
+                turned[i, 3] += self.full_shape[i] - 1
+        voxel = np.eye(4)
+        voxel[list(self.axes.order)] = turned[:3]
+        return np.asarray(volume_affine @ voxel)
+
+    def needed_for(self, box: Slices) -> Slices | None:
+        """The voxels z, y, x here on which the answer in a box of the volume depends; None where it lies outside the crop."""
+        shared = overlap(self.axes.turn(box, self.full_shape), self.box)
+        if any(side.start == side.stop for side in shared):
+            return None
+        own = seen_from(self.box, shared)
+        ends = [
+            (places[side.start], places[side.stop - 1]) for places, side in zip(map(self._places, range(3)), own, strict=True)
+        ]
+        z, y, x = (slice(math.floor(low), math.ceil(high) + 1) for low, high in ends)
+        return z, y, x
+
+    def answered_by(self, box: Slices) -> Slices:
+        """The voxels Z, Y, X of the volume whose answer depends on nothing here but this box; empty where there are none."""
+        sides = []
+        for axis, (side, crop) in enumerate(zip(box, self.box, strict=True)):
+            places = self._places(axis)
+            held = crop.start + np.flatnonzero((places >= side.start) & (places <= side.stop - 1))
+            sides.append(slice(int(held[0]), int(held[-1]) + 1) if len(held) else slice(crop.start, crop.start))
+        z, y, x = sides
+        return self.axes.turn_back((z, y, x), self.full_shape)
+
+    def _places(self, axis: int) -> np.ndarray:
+        """Where the crop's voxels along a prepared axis lie here; the outermost are held at the edge, as resampling does."""
+        of, to = self.cropped_shape[axis], self.shape[axis]
+        return np.asarray(np.clip((np.arange(of) + 0.5) * (to / of) - 0.5, 0, to - 1))
+
     def roughly_restored(self, labels: np.ndarray) -> np.ndarray:
         """Labels (z, y, x) of the prepared grid on the volume's own, the nearest voxel's: quick, for the eye only."""
         rows = [np.arange(n) * of // n for n, of in zip(self.cropped_shape, labels.shape, strict=True)]
@@ -112,18 +133,30 @@ class Prepared:
         Raises:
             GeometryError: the probabilities stand on another grid.
         """
-        if probabilities.shape[1:] != self.shape:
-            raise GeometryError(f"probabilities of shape {probabilities.shape[1:]} do not fit the prepared grid {self.shape}")
         labels = np.zeros(self.full_shape, np.uint8)
         sure = [np.full(self.full_shape, 255, np.uint8) for _ in range(2)] if confidence else []
-        z0, *plane = self.box
-        apart = coarse_axis(self.spacing_mm, self.recipe.spacing_mm)
-        for rows, values in restored_slabs(probabilities, self.cropped_shape, apart):
-            place = (slice(z0.start + rows.start, z0.start + rows.stop), *plane)
-            labels[place] = _best_class(values)
+        for place, values in self.slabs(probabilities):
+            labels[place] = best_class(values)
             for kept, shares in zip(sure, _best_and_lead(values) if sure else (), strict=True):
                 kept[place] = np.clip(np.rint(shares * 255), 0, 255)
         return Restored(self.axes.undo(labels), *(self.axes.undo(kept) for kept in sure))
+
+    def slabs(self, probabilities: np.ndarray, within: Slices | None = None) -> Iterator[tuple[Slices, np.ndarray]]:
+        """Class probabilities (K, z, y, x) on the volume's voxels, slab by slab: (place, (K, rows, Y, X) float32).
+
+        place: in the volume with its axes permuted and flipped; all slabs together fill the crop box.
+        within: voxels of that volume; of other slabs nothing is worked out.
+
+        Raises:
+            GeometryError: the probabilities stand on another grid.
+        """
+        if probabilities.shape[1:] != self.shape:
+            raise GeometryError(f"probabilities of shape {probabilities.shape[1:]} do not fit the prepared grid {self.shape}")
+        z, y, x = self.box
+        apart = coarse_axis(self.spacing_mm, self.recipe.spacing_mm)
+        rows_wanted = slice(within[0].start - z.start, within[0].stop - z.start) if within else None
+        for rows, values in restored_slabs(probabilities, self.cropped_shape, apart, rows_wanted):
+            yield (slice(z.start + rows.start, z.start + rows.stop), y, x), values
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +172,7 @@ class Restored:
     margin: np.ndarray | None = None
 
 
-def _best_class(values: np.ndarray) -> np.ndarray:
+def best_class(values: np.ndarray) -> np.ndarray:
     """``values.argmax(axis=0)`` of (K, ...), ties to the lower class; three times as fast class by class."""
     best, labels = values[0], np.zeros(values.shape[1:], np.uint8)
     for k in range(1, len(values)):
@@ -204,24 +237,6 @@ def _values(cropped: np.ndarray, shape: Shape, apart: int | None, intensity: tup
             raise IntensityError(f"values up to {np.abs(channel).max():g} are too large to be normalised",
                                  hint="Is there a voxel with a senseless value? Replace it.")  # fmt: skip
     return array
-
-
-def axes_for(affine: np.ndarray, rule: str) -> Axes:
-    """How the volume's axes become the prepared ones under an axes rule."""
-    if rule == "stored":
-        return Axes((0, 1, 2))
-    now = closest_world_axes(affine)
-    order_of = {world: axis for axis, (world, _) in enumerate(now)}
-    if rule == "axial":
-        return Axes(tuple(order_of[world] for world in _AXIAL))  # type: ignore[arg-type]
-    wanted = [_world_axis(letter) for letter in reversed(rule)]  # letters are x, y, z; ours are z, y, x
-    order = tuple(order_of[world] for world, _ in wanted)
-    flips = tuple(i for i, (_, sign) in enumerate(wanted) if now[order[i]][1] != sign)
-    return Axes(order, flips)  # type: ignore[arg-type]
-
-
-def _world_axis(letter: str) -> tuple[int, int]:
-    return next((world, 1 if names[1] == letter else -1) for world, names in enumerate(AXIS_NAMES) if letter in names)
 
 
 def nonzero_box(array: np.ndarray) -> tuple[slice, slice, slice]:

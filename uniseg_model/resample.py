@@ -112,13 +112,18 @@ def _along(array: np.ndarray, m: int, axis: int, order: int = 3) -> np.ndarray:
     return out
 
 
-def restored_slabs(probabilities: np.ndarray, shape: Shape, apart: int | None) -> Iterator[tuple[slice, np.ndarray]]:
+def restored_slabs(
+    probabilities: np.ndarray, shape: Shape, apart: int | None, wanted: slice | None = None
+) -> Iterator[tuple[slice, np.ndarray]]:
     """Class probabilities (C, z, y, x) linearly resampled to ``shape``, as (rows of Z, (C, rows, Y, X) float32) slabs.
 
     With ``apart`` that axis takes the nearest sample instead. An unchanged shape gives the input's own numbers.
+    wanted: rows of Z; slabs without any of them are left out.
     """
     unchanged = probabilities.shape[1:] == shape
     for slab in slabs(shape[0], len(probabilities) * shape[1] * shape[2] * 2):
+        if wanted and (slab.stop <= wanted.start or wanted.stop <= slab.start):
+            continue
         if unchanged:
             yield slab, probabilities[:, slab]
             continue

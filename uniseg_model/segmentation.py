@@ -55,10 +55,7 @@ class Segmentation:
         Raises:
             OptionError: the task has no structure of that name.
         """
-        names = [label.name for label in self.task.labels]
-        if name not in names:
-            raise OptionError(f"{self.task.title!r} has no structure {name!r}, only {', '.join(names)}")
-        return np.asarray(self.labels == names.index(name) + 1)
+        return np.asarray(self.labels == self.task.value_of(name))
 
     def volumes_ml(self) -> dict[str, float]:
         """Millilitres of each structure by name; 0 for one that was not found."""

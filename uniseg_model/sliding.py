@@ -16,17 +16,18 @@ import torch
 from torch import Tensor
 
 from uniseg_model.engines import Engine
+from uniseg_model.engines.rules import PromptChoice
 from uniseg_model.errors import OutOfMemoryError
 from uniseg_model.progress import Progress, ProgressHook
 from uniseg_model.volume import Shape, Triple
-from uniseg_model.windows import importance, nearest_first, padding, window_starts
+from uniseg_model.windows import Layout
 
 _FRUGAL = "Close other programs, use --device cpu, or ask for a coarser --spacing."
 
 
 @dataclass
 class Blend:
-    """Weighted sums over windows on the padded grid: one tensor (K, z, y, x) a task, and the weights' own sum."""
+    """Weighted sums over windows on a grid that holds them all: one tensor (K, z, y, x) a prompt, and the weights' own sum."""
 
     shape: Shape
     n_classes: Sequence[int]
@@ -39,7 +40,7 @@ class Blend:
         self.weights = torch.zeros(self.shape, device=self.device)
 
     def add(self, start: Shape, outputs: Sequence[Tensor], weight: Tensor) -> None:
-        """Add one window's answers, (K, z, y, x) a task: all of them, or none when memory runs out on the way."""
+        """Add one window's answers, (K, z, y, x) a prompt: all of them, or none when memory runs out on the way."""
         place = tuple(slice(at, at + side) for at, side in zip(start, weight.shape, strict=True))
         weight = weight.to(self.device)
         weighted = [output[:k].to(self.device) * weight for output, k in zip(outputs, self.n_classes, strict=True)]
@@ -53,12 +54,12 @@ class Blend:
         self.sums = [total.cpu() for total in self.sums]
         self.weights = self.weights.cpu()
 
-    def labels(self, inside: tuple[slice, ...]) -> list[np.ndarray]:
-        """The best class so far (z, y, x) uint8 inside a part of the grid, one array a task; 0 where no window was yet."""
-        return [total[(slice(None), *inside)].argmax(dim=0).to(torch.uint8).cpu().numpy() for total in self.sums]
+    def labels(self) -> list[np.ndarray]:
+        """The best class so far (z, y, x) uint8, one array a prompt; 0 where no window was yet."""
+        return [total.argmax(dim=0).to(torch.uint8).cpu().numpy() for total in self.sums]
 
     def means(self) -> list[np.ndarray]:
-        """Class probabilities (K, z, y, x), one array a task. The sums are used up."""
+        """Class probabilities (K, z, y, x), one array a prompt. The sums are used up."""
         return [total.div_(self.weights).cpu().numpy() for total in self.sums]
 
 
@@ -66,17 +67,20 @@ class Blend:
 class Sweep:
     """What one pass over the windows is asked to do.
 
-    places: the tasks' places in the universal prompt. n_classes: how many classes of each to keep.
+    prompts: what the decoder is told, one answer each: a task's place in the universal prompt, or a rule.
+    n_classes: how many classes of each to keep.
     step: see ``windows.window_starts``. batch: windows at once; None leaves it to the engine.
     focus: a voxel z, y, x of the prepared array; windows near it come first.
+    layout: these windows only, in place of all that ``step`` makes; where none stands the probabilities are 0.
     """
 
-    places: tuple[int, ...]
+    prompts: tuple[PromptChoice, ...]
     n_classes: tuple[int, ...]
     step: float = 0.5
     mirror: bool = False
     batch: int | None = None
     focus: Triple | None = None
+    layout: Layout | None = None
 
 
 def sweep_windows(
@@ -86,48 +90,74 @@ def sweep_windows(
     progress: ProgressHook,
     show: Callable[[list[np.ndarray]], Mapping[str, np.ndarray]] | None = None,
 ) -> tuple[list[np.ndarray], list[str]]:
-    """Class probabilities (K, z, y, x) float32 for each task over a prepared array (C, z, y, x), and what was stepped down.
+    """Class probabilities (K, z, y, x) float32 for each prompt over a prepared array (C, z, y, x), and what was stepped down.
 
     Progress counts windows, parts of a window included; what the hook raises ends the work.
-    show: makes a preview of the labels so far, (z, y, x) uint8 a task; without it there is none.
+    show: makes a preview of the labels so far, (z, y, x) uint8 a prompt; without it there is none.
 
     Raises:
         OutOfMemoryError: one window at a time, summed on the CPU, is still too much.
         OptionError: the step is outside (0, 1].
     """
-    pads = padding(array.shape[1:], engine.window)
-    padded = torch.from_numpy(np.pad(array, [(0, 0), *pads]))
-    starts = window_starts(tuple(padded.shape[1:]), engine.window, sweep.step)  # type: ignore[arg-type]
-    weight = torch.from_numpy(importance(engine.window).copy()) if len(starts) > 1 else torch.ones(engine.window)
-    inside = tuple(slice(before, before + size) for (before, _), size in zip(pads, array.shape[1:], strict=True))
-    if sweep.focus:
-        z, y, x = (at + before for at, (before, _) in zip(sweep.focus, pads, strict=True))
-        starts = nearest_first(starts, engine.window, (z, y, x))
+    layout = sweep.layout or Layout.over(array.shape[1:], engine.window, sweep.step)
+    layout = layout.focused(sweep.focus) if sweep.focus else layout
+    weight = torch.from_numpy(layout.weight.copy())
     notes: list[str] = []
-    blend = _roomy_blend(tuple(padded.shape[1:]), sweep.n_classes, engine.device, notes)  # type: ignore[arg-type]
-    batch, done = sweep.batch or engine.best_batch(), 0
+    blend = _roomy_blend(layout, sweep.n_classes, engine.device, notes)
+    total = len(layout.starts)
 
-    def tick(share: float) -> None:
-        progress(Progress("predict", done + share * len(chosen), len(starts), preview))
+    def compute(windows: Tensor, done: int) -> list[Tensor]:
+        def tick(share: float) -> None:
+            progress(Progress("predict", done + share * len(windows), total, preview))
+
+        return engine.run(windows, sweep.prompts, mirror=sweep.mirror, tick=tick)
 
     def preview() -> Mapping[str, np.ndarray]:
-        return show(blend.labels(inside)) if show else {}
+        return show([layout.on_grid(labels) for labels in blend.labels()]) if show else {}
 
-    progress(Progress("predict", 0, len(starts)))
+    def keep(start: Shape, outputs: list[Tensor]) -> None:
+        blend.add(layout.in_block(start), outputs, weight)
+
+    progress(Progress("predict", 0, total))
+    through_windows(
+        array,
+        layout,
+        sweep.batch or engine.best_batch(),
+        compute,
+        keep,
+        lambda batch, exc: _step_down(batch, blend, notes, exc),
+    )
+    return [layout.on_grid(mean) for mean in blend.means()], notes
+
+
+def through_windows(
+    array: np.ndarray,
+    layout: Layout,
+    batch: int,
+    compute: Callable[[Tensor, int], list[Tensor]],
+    keep: Callable[[Shape, list[Tensor]], None],
+    shrink: Callable[[int, Exception], int],
+) -> None:
+    """Take the windows of a prepared array (C, z, y, x) in batches through ``compute``, and hand each window's part to ``keep``.
+
+    compute: of windows (B, C, Z, Y, X) and how many were done before, any number of tensors (B, ...).
+    keep: is given a window's first voxel on the padded grid and its parts (...); all of them count, or none when it raises.
+    shrink: the batch to go on with after memory ran out with this one, or an error.
+    """
+    padded = torch.from_numpy(np.pad(array, [(0, 0), *layout.pads]))
+    starts, done = layout.starts, 0
     while done < len(starts):
         chosen = starts[done : done + batch]
         try:
-            windows = torch.stack([_cut(padded, start, engine.window) for start in chosen])
-            outputs = engine.run(windows, sweep.places, mirror=sweep.mirror, tick=tick)
+            outputs = compute(torch.stack([_cut(padded, start, layout.window) for start in chosen]), done)
             for i, start in enumerate(chosen):
-                blend.add(start, [output[i] for output in outputs], weight)
+                keep(start, [output[i] for output in outputs])
                 done += 1
         except Exception as exc:
             if not is_out_of_memory(exc):
                 raise
             outputs = []  # free them before the next try
-            batch = _step_down(len(chosen), blend, notes, exc)
-    return [mean[(slice(None), *inside)] for mean in blend.means()], notes
+            batch = shrink(len(chosen), exc)
 
 
 def is_out_of_memory(exc: BaseException) -> bool:
@@ -162,25 +192,34 @@ def _cut(padded: Tensor, start: Shape, window: Shape) -> Tensor:
     return padded[:, z, y, x]
 
 
-def _roomy_blend(shape: Shape, n_classes: Sequence[int], device: torch.device, notes: list[str]) -> Blend:
+def _roomy_blend(layout: Layout, n_classes: Sequence[int], device: torch.device, notes: list[str]) -> Blend:
     try:
-        return Blend(shape, n_classes, device)
+        return Blend(layout.block_shape, n_classes, device)
     except Exception as exc:
         if not is_out_of_memory(exc) or device.type == "cpu":
             raise
         notes.append("the sums did not fit on the GPU and are kept on the CPU")
-        return Blend(shape, n_classes, torch.device("cpu"))
+        return Blend(layout.block_shape, n_classes, torch.device("cpu"))
 
 
-def _step_down(batch: int, blend: Blend, notes: list[str], exc: BaseException) -> int:
+def _step_down(batch: int, blend: Blend, notes: list[str], exc: Exception) -> int:
     """The next smaller batch; with a batch of one, the sums leave the GPU; then there is nothing left to give up."""
+    if batch == 1 and blend.device.type != "cpu":
+        notes.append("memory ran out with one window at once; the sums moved to the CPU")
+        blend.move_to_cpu()
+        return 1
+    return halved(batch, notes, exc)
+
+
+def halved(batch: int, notes: list[str], exc: Exception) -> int:
+    """Half the batch, which is noted.
+
+    Raises:
+        OutOfMemoryError: it was one window.
+    """
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     if batch > 1:
         notes.append(f"memory ran out with {batch} windows at once; went on with {batch // 2}")
         return batch // 2
-    if blend.device.type != "cpu":
-        notes.append("memory ran out with one window at once; the sums moved to the CPU")
-        blend.move_to_cpu()
-        return 1
     raise OutOfMemoryError(f"memory ran out with one window at a time: {_first_line(exc)}", hint=_FRUGAL) from exc

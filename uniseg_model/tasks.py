@@ -85,6 +85,17 @@ class Task:
         """Number of classes with background."""
         return len(self.labels) + 1
 
+    def value_of(self, structure: str) -> int:
+        """The value of one of its structures in a label map.
+
+        Raises:
+            OptionError: it has no structure of that name.
+        """
+        names = [label.name for label in self.labels]
+        if structure not in names:
+            raise OptionError(f"{self.title!r} has no structure {structure!r}, only {', '.join(names)}")
+        return names.index(structure) + 1
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON or TOML; :meth:`from_dict` reads them back."""
         return {name: value for name, value in asdict(self).items() if value not in (None, "")}

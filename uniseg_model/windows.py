@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from itertools import product
 
 import numpy as np
@@ -17,6 +18,101 @@ from uniseg_model.errors import OptionError
 from uniseg_model.volume import Shape, Triple
 
 _SIGMA = 1 / 8  # of the Gaussian, in window sides
+
+Slices = tuple[slice, slice, slice]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The windows over one grid, in the order in which they are computed.
+
+    shape: voxels of the grid. pads: voxels (before, after) added to it along each axis, see :func:`padding`.
+    starts: first voxels of the windows on the padded grid.
+    """
+
+    shape: Shape
+    window: Shape
+    pads: tuple[tuple[int, int], ...]
+    starts: tuple[Shape, ...]
+
+    @classmethod
+    def over(cls, shape: Shape, window: Shape, step: float = 0.5) -> Layout:
+        """All windows that segmenting takes; step: see :func:`window_starts`.
+
+        Raises:
+            OptionError: step is outside (0, 1].
+        """
+        pads = padding(shape, window)
+        z, y, x = (side + before + after for side, (before, after) in zip(shape, pads, strict=True))
+        return cls(shape, window, tuple(pads), tuple(window_starts((z, y, x), window, step)))
+
+    @cached_property
+    def block(self) -> Slices:
+        """The smallest box of the padded grid that holds all windows."""
+        low, high = np.min(self.starts, axis=0), np.max(self.starts, axis=0) + self.window
+        return tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))  # type: ignore[return-value]
+
+    @property
+    def inside(self) -> Slices:
+        """Where the grid lies in the padded one."""
+        return tuple(slice(before, before + n) for (before, _), n in zip(self.pads, self.shape, strict=True))  # type: ignore[return-value]
+
+    @property
+    def block_shape(self) -> Shape:
+        """Voxels of the block."""
+        z, y, x = (side.stop - side.start for side in self.block)
+        return z, y, x
+
+    def in_block(self, start: Shape) -> Shape:
+        """A window's first voxel, counted from the block's."""
+        z, y, x = (at - side.start for at, side in zip(start, self.block, strict=True))
+        return z, y, x
+
+    def on_grid(self, values: np.ndarray) -> np.ndarray:
+        """Values (..., z, y, x) of the block on the grid: a view where the block holds all of it, otherwise with 0 beyond."""
+        lead, common = (slice(None),) * (values.ndim - 3), overlap(self.block, self.inside)
+        cut = values[(*lead, *seen_from(self.block, common))]
+        if cut.shape[-3:] == self.shape:
+            return cut
+        whole = np.zeros((*values.shape[:-3], *self.shape), values.dtype)
+        whole[(*lead, *seen_from(self.inside, common))] = cut
+        return whole
+
+    @property
+    def weight(self) -> np.ndarray:
+        """What each voxel of a window counts: a Gaussian, or, as in nnU-Net v1, 1 where there is only one window."""
+        return importance(self.window) if len(self.starts) > 1 else np.ones(self.window, np.float32)
+
+    def focused(self, voxel: Triple) -> Layout:
+        """The same windows, those whose middle is nearest to a voxel of the grid first."""
+        z, y, x = (at + before for at, (before, _) in zip(voxel, self.pads, strict=True))
+        return replace(self, starts=tuple(nearest_first(self.starts, self.window, (z, y, x))))
+
+    def nearest(self, voxel: Triple) -> Layout:
+        """The one window whose middle is nearest to a voxel of the grid."""
+        return replace(self, starts=self.focused(voxel).starts[:1])
+
+    def touching(self, box: Slices) -> Layout:
+        """The windows that hold a voxel of a box of the grid: all that have a say in its answer."""
+
+        def touches(start: Shape) -> bool:
+            sides = zip(start, self.window, box, self.pads, strict=True)
+            return all(at < b.stop + before and b.start + before < at + side for at, side, b, (before, _) in sides)
+
+        return replace(self, starts=tuple(start for start in self.starts if touches(start)))
+
+
+def overlap(a: Slices, b: Slices) -> Slices:
+    """The voxels that two boxes share; along an axis where they share none, an empty slice."""
+    sides = [(max(i.start, j.start), min(i.stop, j.stop)) for i, j in zip(a, b, strict=True)]
+    z, y, x = (slice(low, max(low, high)) for low, high in sides)
+    return z, y, x
+
+
+def seen_from(box: Slices, other: Slices) -> Slices:
+    """The ``other`` box, counted from the first voxel of ``box``."""
+    z, y, x = (slice(of.start - start.start, of.stop - start.start) for start, of in zip(box, other, strict=True))
+    return z, y, x
 
 
 def window_starts(shape: Shape, window: Shape, step: float = 0.5) -> list[Shape]:

@@ -499,7 +499,7 @@ def test_who_interrupts_is_told_that_nothing_was_written(
     def interrupt(*_: Any, **__: Any) -> None:
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("uniseg_model.predictor.sweep_windows", interrupt)
+    monkeypatch.setattr("uniseg_model.run.sweep_windows", interrupt)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever starts tests in the background ignores it
     try:
         told = segment(ct)

@@ -93,7 +93,7 @@ def test_many_tasks_take_several_passes_when_sums_would_not_fit(
     model: Predictor, ct: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = model.open(ct).segment(["liver", "kidney", "colon"])
-    monkeypatch.setattr("uniseg_model.predictor._SUMS_BYTES", 1)
+    monkeypatch.setattr("uniseg_model.run._SUMS_BYTES", 1)
     split = model.open(ct).segment(["liver", "kidney", "colon"])
     assert all(np.array_equal(a.labels, b.labels) for a, b in zip(whole, split, strict=True))
 

@@ -12,8 +12,9 @@ from orientations import ORIENTATIONS, oriented_affine
 from scipy import ndimage
 from skimage.transform import resize
 
+from uniseg_model.axes import Axes, axes_for
 from uniseg_model.errors import GeometryError, ModalityError, OptionError
-from uniseg_model.preprocess import Axes, Prepared, Recipe, axes_for, new_shape, nonzero_box, prepare
+from uniseg_model.preprocess import Prepared, Recipe, new_shape, nonzero_box, prepare
 from uniseg_model.tasks import builtin_tasks
 from uniseg_model.volume import Shape, Triple, Volume
 
@@ -401,11 +402,11 @@ def test_classes_never_stand_at_full_resolution(target_mm: Triple) -> None:
     assert peak_bytes < n_classes * side**3 * 4
 
 
-def test_best_class_is_argmax_with_ties_to_the_lower_class(rng: np.random.Generator) -> None:
-    from uniseg_model.preprocess import _best_class
+def testbest_class_is_argmax_with_ties_to_the_lower_class(rng: np.random.Generator) -> None:
+    from uniseg_model.preprocess import best_class
 
     values = rng.integers(0, 3, (5, 7, 8, 9)).astype(np.float32)  # full of ties
-    assert np.array_equal(_best_class(values), values.argmax(axis=0))
+    assert np.array_equal(best_class(values), values.argmax(axis=0))
 
 
 # Looking before it is finished -----------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ document on stdout and nothing else. Nothing ever waits for an answer. What need
 so that ``--help`` and ``tasks`` answer at once.
 
     options     what several commands share             data        phantom, import, evaluate
+    prompts     prompts
     predict     tasks, segment, demo                    training    train
     weights     weights import | info | verify         web         web, the page of demo
 """
@@ -17,7 +18,7 @@ from typing import Annotated
 
 import typer
 
-from uniseg_app.cli import data, predict, training, web, weights
+from uniseg_app.cli import data, predict, prompts, training, web, weights
 from uniseg_app.console import say, tell_error, warn
 from uniseg_model import DISCLAIMER, __version__
 from uniseg_model.errors import UniSegError
@@ -31,6 +32,7 @@ app = typer.Typer(
 app.add_typer(weights.app, name="weights")
 app.command()(predict.tasks)
 app.command()(predict.segment)
+app.command()(prompts.prompts)
 app.command()(data.phantom)
 app.command("import")(data.import_data)
 app.command()(training.train)

@@ -10,6 +10,8 @@ from uniseg_model.volume import Shape
 if TYPE_CHECKING:
     import torch
 
+    from uniseg_model.engines.rules import PromptChoice, PromptRule
+
 Tick = Callable[[float], None]
 
 
@@ -36,10 +38,20 @@ class Engine(Protocol):
         """Memory of the device that can still be had; None where nobody tells."""
         ...
 
-    def run(self, windows: torch.Tensor, places: Sequence[int], *, mirror: bool, tick: Tick) -> list[torch.Tensor]:
-        """Class probabilities (B, K, Z, Y, X) float32 of windows (B, C, Z, Y, X), one tensor for each task.
+    def run(self, windows: torch.Tensor, prompts: Sequence[PromptChoice], *, mirror: bool, tick: Tick) -> list[torch.Tensor]:
+        """Class probabilities (B, K, Z, Y, X) float32 of windows (B, C, Z, Y, X), one tensor for each prompt.
 
-        places: the tasks' places in the universal prompt. mirror: mean over the eight flips.
+        The windows are encoded once for all prompts.
+
+        prompts: what the decoder is told: a task's place in the universal prompt, or a rule. mirror: mean over the eight flips.
         tick: called with the share done, in (0, 1], after each decoding, in torch's inference mode; what it raises ends the run.
         """
+        ...
+
+    def prompts(self, windows: torch.Tensor) -> torch.Tensor:
+        """The task prompts (B, T, z, y, x) float32 of windows (B, C, Z, Y, X), all tasks in prompt order; nothing is decoded."""
+        ...
+
+    def sensitivity(self, windows: torch.Tensor, rule: PromptRule, value: int) -> torch.Tensor:
+        """How class ``value`` answers to small changes of the prompt, (B, z, y, x) float32: see ``network.sensitivity``."""
         ...

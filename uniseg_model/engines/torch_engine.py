@@ -12,8 +12,10 @@ from torch import Tensor
 
 from uniseg_model.cost import free_memory_gb
 from uniseg_model.engines import Tick
+from uniseg_model.engines.rules import PromptChoice, PromptRule, rule_of
 from uniseg_model.errors import DeviceError, OptionError
-from uniseg_model.network.uniseg import UniSegNet, pick
+from uniseg_model.network.sensitivity import sensitivity
+from uniseg_model.network.uniseg import UniSegNet
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -59,26 +61,38 @@ class TorchEngine:
         """See :meth:`Engine.free_gb`."""
         return _free_gpu_bytes(self.device) / 1e9 if self.device.type == "cuda" else free_memory_gb()
 
-    def run(self, windows: Tensor, places: Sequence[int], *, mirror: bool, tick: Tick) -> list[Tensor]:
+    def run(self, windows: Tensor, prompts: Sequence[PromptChoice], *, mirror: bool, tick: Tick) -> list[Tensor]:
         """See :meth:`Engine.run`."""
         flips = _FLIPS if mirror else _FLIPS[:1]
-        n_decodings = len(flips) * len(places)
+        rules = [rule_of(choice) for choice in prompts]
         means: list[Tensor] = []
         with torch.inference_mode(), self._autocast():
             windows = windows.to(self.device)
             for i, axes in enumerate(flips):
                 features = self._net.encode(windows.flip(axes))
-                prompts = self._net.prompts(features)
-                for j, place in enumerate(places):
-                    chosen = torch.full((len(windows),), place, device=self.device)
-                    logits = self._net.decode(features, pick(prompts, chosen))
+                task_prompts = self._net.prompts(features)
+                for j, rule in enumerate(rules):
+                    logits = self._net.decode(features, rule.choose(task_prompts, axes))
                     share = logits.float().softmax(dim=1).flip(axes) / len(flips)
                     if i == 0:
                         means.append(share)
                     else:
                         means[j] += share
-                    tick((i * len(places) + j + 1) / n_decodings)
+                    tick((i * len(rules) + j + 1) / (len(flips) * len(rules)))
         return means
+
+    def prompts(self, windows: Tensor) -> Tensor:
+        """See :meth:`Engine.prompts`."""
+        with torch.inference_mode(), self._autocast():
+            return self._net.prompts(self._net.encode(windows.to(self.device))).float()
+
+    def sensitivity(self, windows: Tensor, rule: PromptRule, value: int) -> Tensor:
+        """See :meth:`Engine.sensitivity`."""
+        with self._autocast():
+            with torch.no_grad():
+                features = self._net.encode(windows.to(self.device))
+                prompt = rule.choose(self._net.prompts(features), ())
+            return sensitivity(self._net, features, prompt, value)[:, 0].float()
 
     def _autocast(self) -> AbstractContextManager[object]:
         dtype = PRECISIONS[self.precision]

@@ -59,14 +59,14 @@ def draw_difference(
     prediction, reference: (Z, Y, X) bool on one grid, not both empty. image: (Z, Y, X) on that grid; without one the
     background is dark. grey_window: the values that become black and white, left out those of nearly all of the slice.
     """
-    found, wanted = _axial(prediction, affine), _axial(reference, affine)  # (slices, h, w)
+    found, wanted = axial(prediction, affine), axial(reference, affine)  # (slices, h, w)
     number = int(np.count_nonzero(found ^ wanted, axis=(1, 2)).argmax())
     a, b = found[number], wanted[number]
-    rows, columns, side_mm = _section(a | b, affine)
+    rows, columns, side_mm = section(a | b, affine)
     grey = np.full((PICTURE_SIDE, PICTURE_SIDE), 0.15)
     if image is not None:
-        grey = _sample(_to_grey(_axial(image, affine)[number], grey_window), rows, columns, order=1)
-    pixels = _paint(grey, *(_sample(mask.astype(float), rows, columns, order=0) > 0.5 for mask in (a, b)))
+        grey = sample(to_grey(axial(image, affine)[number], grey_window), rows, columns, order=1)
+    pixels = _paint(grey, *(sample(mask.astype(float), rows, columns, order=0) > 0.5 for mask in (a, b)))
     n_both, n_missed, n_surplus = (int(np.count_nonzero(mask)) for mask in (a & b, b & ~a, a & ~b))
     return Picture(pixels, side_mm, number + 1, len(found), n_both, n_missed, n_surplus)
 
@@ -84,38 +84,41 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
-def _axes(affine: np.ndarray) -> list[tuple[int, int]]:
+def axial_axes(affine: np.ndarray) -> list[tuple[int, int]]:
     """For slices, rows and columns: the array axis that runs along them, and 1 or -1 for its direction."""
     runs = {world: (axis, sign) for axis, (world, sign) in enumerate(closest_world_axes(affine))}
     (slices, _), (rows, forward), (columns, rightward) = runs[2], runs[1], runs[0]
     return [(slices, 1), (rows, -forward), (columns, -rightward)]  # front to back, right to left
 
 
-def _axial(array: np.ndarray, affine: np.ndarray) -> np.ndarray:
+def axial(array: np.ndarray, affine: np.ndarray) -> np.ndarray:
     """A view (slices, h, w) of an array (Z, Y, X): slices as stored, the front up and the patient's right on the left."""
-    axes = _axes(affine)
+    axes = axial_axes(affine)
     return array.transpose([axis for axis, _ in axes])[tuple(slice(None, None, step) for _, step in axes)]
 
 
-def _section(shown: Mask, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """Where a picture's rows and columns lie in the slice (fractional indices), and its side in mm: a square around ``shown``."""
+def section(shown: Mask, affine: np.ndarray, margin: float = _MARGIN) -> tuple[np.ndarray, np.ndarray, float]:
+    """Where a picture's rows and columns lie in the slice (fractional indices), and its side in mm: a square around ``shown``.
+
+    margin: the picture's side over the longer one of what is shown.
+    """
     lengths = voxel_lengths(affine)
-    steps_mm = [lengths[axis] for axis, _ in _axes(affine)[1:]]
+    steps_mm = [lengths[axis] for axis, _ in axial_axes(affine)[1:]]
     hits = [np.flatnonzero(shown.any(axis=other)) for other in (1, 0)]
     extents_mm = [float(hit[-1] - hit[0] + 1) * step for hit, step in zip(hits, steps_mm, strict=True)]
-    side_mm = max(_LEAST_SIDE_MM, _MARGIN * max(extents_mm))
+    side_mm = max(_LEAST_SIDE_MM, margin * max(extents_mm))
     offsets_mm = (np.arange(PICTURE_SIDE) + 0.5) / PICTURE_SIDE * side_mm - side_mm / 2
     rows, columns = ((hit[0] + hit[-1]) / 2 + offsets_mm / step for hit, step in zip(hits, steps_mm, strict=True))
     return rows, columns, side_mm
 
 
-def _sample(plane: np.ndarray, rows: np.ndarray, columns: np.ndarray, order: int) -> np.ndarray:
+def sample(plane: np.ndarray, rows: np.ndarray, columns: np.ndarray, order: int) -> np.ndarray:
     """(S, S): a slice (h, w) at these places; 0 beyond it."""
     places = np.meshgrid(rows, columns, indexing="ij")
     return np.asarray(map_coordinates(plane, places, order=order, mode="grid-constant", prefilter=False))
 
 
-def _to_grey(plane: np.ndarray, grey_window: tuple[float, float] | None) -> np.ndarray:
+def to_grey(plane: np.ndarray, grey_window: tuple[float, float] | None) -> np.ndarray:
     """Values to [0, 1], NaN to 0."""
     plane = np.nan_to_num(plane.astype(np.float64))
     low, high = grey_window or (float(value) for value in np.percentile(plane, [0.5, 99.5]))
@@ -127,7 +130,7 @@ def _paint(grey: np.ndarray, found: Mask, wanted: Mask) -> Rgb:
     rgb = np.repeat(grey[..., None] * 255.0, 3, axis=2)
     row, column = np.indices(grey.shape)
     stripes = (row + column) % _STRIPE < _STRIPE / 2
-    lines = _outline(wanted), _outline(found)
+    lines = outline(wanted), outline(found)
     for place, color, opacity in (
         (found & wanted, BOTH, _OPACITY_BOTH),
         (wanted & ~found, MISSED, _OPACITY_ONE / 3),
@@ -141,5 +144,6 @@ def _paint(grey: np.ndarray, found: Mask, wanted: Mask) -> Rgb:
     return np.rint(rgb).astype(np.uint8)
 
 
-def _outline(mask: Mask) -> Mask:
+def outline(mask: Mask) -> Mask:
+    """The outermost two pixels of a mask."""
     return np.asarray(mask & ~binary_erosion(mask, iterations=2, border_value=1))

@@ -7,12 +7,11 @@ evaluation gives the same bytes.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from html import escape
 from importlib import resources
 from pathlib import Path
 
-from uniseg_model import DISCLAIMER, __version__
 from uniseg_model.evaluation.bootstrap import INTERVAL
 from uniseg_model.evaluation.charts import box_plot
 from uniseg_model.evaluation.metrics import METRICS, Metric
@@ -20,9 +19,9 @@ from uniseg_model.evaluation.pictures import PICTURE_SIDE, encode_png
 from uniseg_model.evaluation.scores import Evaluation, Spread, number_in_words
 from uniseg_model.evaluation.worst import WorstCase, draw_worst
 from uniseg_model.files import whole_file
+from uniseg_model.page import header_cells, html_page, scrolling, terms
 
 _OPEN_ROWS = 30  # a longer table of cases begins closed
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _HOW_TO_READ = (
     "Box: quartiles and median. Whiskers: least and greatest. Points: single cases, named under the pointer. "
     "Diamond: mean with its 95 % interval. Dashed line: perfect. ∞: found or missed altogether."
@@ -46,30 +45,10 @@ def write_html(path: Path, evaluation: Evaluation, images: Path | None = None) -
 
 def render_html(evaluation: Evaluation, worst: Mapping[str, list[WorstCase]]) -> str:
     """The page. worst: the pictures of each structure's worst cases."""
-    title = f"Evaluation: {escape(evaluation.task.title)}"
-    style = resources.files(__package__).joinpath("report.css").read_text(encoding="utf-8")
     sections = (_facts, _gaps, _means, _plots, lambda _: _pictures(evaluation, worst), _cases, _definitions)
     body = "\n".join(section(evaluation) for section in sections)
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<meta name="generator" content="UniSeg App {__version__}">
-<title>{title}</title>
-<style>
-{style}</style>
-</head>
-<body>
-<header><h1>{title}</h1><p class="disclaimer">{escape(DISCLAIMER)}</p></header>
-<main>
-{body}
-</main>
-<footer>Made with UniSeg App {__version__}. {escape(DISCLAIMER)}</footer>
-</body>
-</html>
-"""
+    style = resources.files(__package__).joinpath("report.css").read_text(encoding="utf-8")
+    return html_page(f"Evaluation: {evaluation.task.title}", body, style)
 
 
 def _facts(evaluation: Evaluation) -> str:
@@ -80,11 +59,7 @@ def _facts(evaluation: Evaluation) -> str:
         "Compared": f"{len(evaluation.cases)} of {n_references} references",
         "Structures": ", ".join(label.name for label in evaluation.task.labels),
     }
-    return f'<dl class="facts">{_terms(facts)}</dl>'
-
-
-def _terms(facts: Mapping[str, str]) -> str:
-    return "".join(f"<dt>{escape(term)}</dt><dd>{escape(meaning)}</dd>" for term, meaning in facts.items())
+    return f'<dl class="facts">{terms(facts)}</dl>'
 
 
 def _gaps(evaluation: Evaluation) -> str:
@@ -97,28 +72,19 @@ def _gaps(evaluation: Evaluation) -> str:
 
 
 def _means(evaluation: Evaluation) -> str:
-    head = _header_cells(["Metric", "Mean", "95 % interval", "Median", "Cases"])
+    head = header_cells(["Metric", "Mean", "95 % interval", "Median", "Cases"])
     groups = []
     for structure, spreads in evaluation.summary().items():
         rows = "".join(_mean_row(evaluation.title_of(metric), metric, spreads[metric.name]) for metric in METRICS)
         groups.append(f'<tbody><tr><th scope="rowgroup" colspan="5">{escape(structure)}</th></tr>{rows}</tbody>')
     caption = "Cases: those with a finite number; the others are in no mean."
     table = f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead>{''.join(groups)}</table>"
-    return f'<section><h2>Means over cases</h2>{_scrolling("Means over cases", table)}<p class="quiet">{escape(INTERVAL)}</p></section>'
+    return f'<section><h2>Means over cases</h2>{scrolling("Means over cases", table)}<p class="quiet">{escape(INTERVAL)}</p></section>'
 
 
 def _mean_row(title: str, metric: Metric, spread: Spread) -> str:
     cells = spread.in_words(metric.decimals)
     return f'<tr><th scope="row">{escape(title)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
-
-
-def _header_cells(names: Iterable[str]) -> str:
-    return "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
-
-
-def _scrolling(name: str, table: str) -> str:
-    """A table that a keyboard can scroll where the page is narrow."""
-    return f'<div class="scroll" role="region" aria-label="{escape(name)}" tabindex="0">{table}</div>'
 
 
 def _plots(evaluation: Evaluation) -> str:
@@ -170,11 +136,11 @@ def _cases(evaluation: Evaluation) -> str:
         for case in evaluation.cases
         for name, scores in case.structures.items()
     ]
-    table = f'<table class="cases"><thead><tr>{_header_cells(["Case", "Structure"])}{numbers}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+    table = f'<table class="cases"><thead><tr>{header_cells(["Case", "Structure"])}{numbers}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
     is_open = " open" if len(rows) <= _OPEN_ROWS else ""
-    return f"<section><h2>All scores</h2><details{is_open}><summary>{len(rows)} rows</summary>{_scrolling('All scores', table)}</details></section>"
+    return f"<section><h2>All scores</h2><details{is_open}><summary>{len(rows)} rows</summary>{scrolling('All scores', table)}</details></section>"
 
 
 def _definitions(evaluation: Evaluation) -> str:
     meanings = {evaluation.title_of(metric): evaluation.definitions[metric.name] for metric in METRICS}
-    return f'<section><h2>What the numbers mean</h2><dl class="definitions">{_terms(meanings)}</dl></section>'
+    return f'<section><h2>What the numbers mean</h2><dl class="definitions">{terms(meanings)}</dl></section>'

@@ -109,7 +109,7 @@ def write_image(path: Path, channel: np.ndarray, volume: Volume) -> None:
         OutputError: the file cannot be written.
     """
     dtype = np.int16 if np.array_equal(channel, np.rint(channel)) and abs(channel).max() < 2**15 else np.float32
-    _save(_new_image(channel.astype(dtype), volume), path)
+    _save(_new_image(channel.astype(dtype), volume.affine), path)
 
 
 def write_compact(path: Path, channel: np.ndarray, volume: Volume) -> None:
@@ -118,11 +118,20 @@ def write_compact(path: Path, channel: np.ndarray, volume: Volume) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    image = _new_image(channel, volume)
+    image = _new_image(channel, volume.affine)
     image.header.set_data_dtype(np.int16)  # the slope and intercept are found when it is saved
     if np.array_equal(channel, np.rint(channel)) and abs(channel).max() < 2**15:
-        image = _new_image(channel.astype(np.int16), volume)
+        image = _new_image(channel.astype(np.int16), volume.affine)
     _save(image, path)
+
+
+def write_map(path: Path, values: np.ndarray, affine: np.ndarray) -> None:
+    """Write values (Z, Y, X) of any kind as float32, on the grid of an affine ``(z, y, x, 1)`` to RAS+ mm.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    _save(_new_image(np.asarray(values, np.float32), affine), path)
 
 
 def _save(image: Any, path: Path) -> None:
@@ -132,9 +141,9 @@ def _save(image: Any, path: Path) -> None:
         nib.save(image, temporary)
 
 
-def _new_image(array: np.ndarray, volume: Volume) -> Any:
+def _new_image(array: np.ndarray, affine: np.ndarray) -> Any:
     """An image (Z, Y, X) under a header of our own."""
-    image = nib.Nifti1Image(array.T, volume.affine[:, _ZYX])  # the permutation is its own inverse
+    image = nib.Nifti1Image(array.T, affine[:, _ZYX])  # the permutation is its own inverse
     image.header.set_xyzt_units("mm")
     image.header.set_sform(image.affine, code="scanner")
     steps = image.affine[:3, :3] / np.linalg.norm(image.affine[:3, :3], axis=0)
@@ -148,7 +157,7 @@ def _new_image(array: np.ndarray, volume: Volume) -> Any:
 def _label_image(labels: np.ndarray, volume: Volume) -> Any:
     header = volume.source.header
     if not isinstance(header, nib.Nifti1Header):  # Nifti2Header is one, too
-        image = _new_image(labels, volume)
+        image = _new_image(labels, volume.affine)
     else:
         header = header.copy()
         header.set_data_dtype(labels.dtype)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from uniseg_model.axes import axes_for
 from uniseg_model.errors import FileFormatError, ModalityError
 from uniseg_model.files import whole_file
 from uniseg_model.grids import Grid, check_same_grid
 from uniseg_model.io import read_labels, read_volume, write_image, write_labels
-from uniseg_model.preprocess import axes_for
 from uniseg_model.upstream.find import Case
 from uniseg_model.upstream.layouts import DataSet
 from uniseg_model.volume import Volume
