@@ -147,13 +147,21 @@ class Visitor(Shown):
 
     def trouble(self, why: str) -> str:
         """The message that tells of an error, once it holds some words."""
-        message = self.page.locator(".us-trouble[role=alert]", has_text=why)
-        message.wait_for()
-        return str(message.inner_text())
+        return str(self._said(".us-trouble[role=alert]", why).inner_text())
+
+    def _said(self, where: str, words: str) -> Any:
+        from playwright.sync_api import TimeoutError as TimedOut
+
+        message = self.page.locator(where, has_text=words)
+        try:
+            message.wait_for()
+        except TimedOut:
+            raise AssertionError(f"the page did not say {words!r} but {self.page.inner_text('.us-run')!r}") from None
+        return message
 
     def told(self, words: str) -> Visitor:
         """Wait until the page says so under its buttons."""
-        self.page.locator(".us-run [role=status]", has_text=words).wait_for()
+        self._said(".us-run [role=status]", words)
         return self
 
     def tick(self, *tasks: str) -> Visitor:
@@ -188,6 +196,11 @@ class Visitor(Shown):
         """Ask for these tasks; see `finish`."""
         self.tick(*tasks).press("Segment")
         return self
+
+    def segment_slowly(self) -> Visitor:
+        """Ask for every task that is offered, in the way that takes longest: time enough to do something meanwhile."""
+        offered = self.page.locator(".us-tasks input[type=checkbox]").all()
+        return self.slow().segment(*(str(box.get_attribute("name")) for box in offered))
 
     def finish(self) -> Visitor:
         """Wait for the end of what `segment` began."""

@@ -114,7 +114,7 @@ def test_nothing_is_asked_of_other_machines(answered: Visitor) -> None:
 
 def test_a_cancelled_run_leaves_the_page_ready_for_the_next(visit: Callable[..., Visitor]) -> None:
     visitor = visit().wait()
-    visitor.example("Trunk CT").slow().segment("liver", "kidney", "pancreas", "vertebrae").told("Segmenting: window")
+    visitor.example("Trunk CT").segment_slowly().told("Segmenting: window")
     assert not visitor.is_enabled("Segment")
     visitor.press("Cancel").told("Cancelled.")
     assert visitor.is_enabled("Segment")
@@ -127,7 +127,7 @@ def test_a_cancelled_run_leaves_the_page_ready_for_the_next(visit: Callable[...,
 def test_two_people_wait_for_each_other_and_see_nothing_of_each_other(visit: Callable[..., Visitor], scan: Path) -> None:
     one, other = visit().wait(), visit().wait()
     other.example("Prostate")
-    one.upload(scan).slow().segment("liver", "spleen", "vertebrae").told("Segmenting: window")
+    one.upload(scan).segment_slowly().told("Segmenting: window")
     other.segment("prostate").told("Waiting for 1 other run")
     one.press("Cancel").told("Cancelled.").fast().segment("spleen")
     other.finish()

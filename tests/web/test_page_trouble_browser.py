@@ -115,7 +115,7 @@ def test_without_a_tick_nothing_runs(visitor: Visitor) -> None:
 
 
 def test_pressing_cancel_twice_cancels_once(visitor: Visitor) -> None:
-    visitor.slow().segment("liver").told("Segmenting: window")
+    visitor.segment_slowly().told("Segmenting: window")
     visitor.page.get_by_role("button", name="Cancel", exact=True).dblclick()
     visitor.told("Cancelled.")
     visitor.fast().segment("spleen").finish()

@@ -6,6 +6,7 @@ import gradio as gr
 
 from uniseg_app.backend import Backend
 from uniseg_app.web_demo import texts
+from uniseg_app.web_demo.api import Api
 from uniseg_app.web_demo.segment_tab import SegmentTab, Welcome
 from uniseg_app.web_demo.visits import Visits
 
@@ -19,6 +20,7 @@ def make_page(backend: Backend, visits: Visits, script_url: str, welcome: Welcom
                 tab = SegmentTab(backend, visits, script_url, welcome)
             with gr.Tab("About"):
                 gr.Markdown(_ABOUT)
+        Api(backend, visits)
         page.load(tab.opened, None, tab.outputs, api_visibility="private", show_progress="hidden", concurrency_limit=None)
 
         def leave(request: gr.Request) -> None:

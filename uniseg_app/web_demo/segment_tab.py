@@ -20,11 +20,10 @@ from uniseg_app.web_demo.controls import lay_out, options_of
 from uniseg_app.web_demo.copies import forget
 from uniseg_app.web_demo.examples import EXAMPLES, Example, FirstExample
 from uniseg_app.web_demo.showing import Showing, View
-from uniseg_app.web_demo.uploads import Received, Uploaded, check_size, receive
+from uniseg_app.web_demo.uploads import Received, Uploaded, read, receive
 from uniseg_app.web_demo.viewer import POSITION
 from uniseg_app.web_demo.visits import Visit, Visits
 from uniseg_model.errors import OptionError, OutputError, UniSegError
-from uniseg_model.io import read_volume
 from uniseg_model.predictor import Options
 from uniseg_model.volume import Triple, Volume
 
@@ -90,13 +89,17 @@ class SegmentTab:
             visit.show(self._first.volume, self._first.title, self._first.answers() or ())
         yield {**self._showing.whole(visit), on.progress: texts.done(self._notice)}
         job = self._first.job
-        if job is None or job.done() or visit.volume is not self._first.volume:
+        if job is None or job.done():
             return
-        while not wait(job, _LOOK_EVERY_S) and visit.volume is self._first.volume:
+        while not wait(job, _LOOK_EVERY_S) and self._is_as_opened(visit):
             yield {on.progress: texts.progress(job)}
-        if visit.volume is self._first.volume and visit.job is None:
+        if self._is_as_opened(visit):
             visit.keep(self._first.answers() or ())
             yield self._showing.whole(visit)
+
+    def _is_as_opened(self, visit: Visit) -> bool:
+        """Whether a tab still shows the first example and has asked for nothing of its own."""
+        return visit.volume is self._first.volume and visit.job is None
 
     def _shower(self, example: Example) -> Any:
         def show(request: gr.Request) -> View:
@@ -138,9 +141,7 @@ class SegmentTab:
             return {self._on.trouble: texts.trouble(exc)}
 
     def _read(self, visit: Visit, received: Received, series: str | None = None) -> View:
-        check_size(received.paths, series=series)
-        volume = read_volume(received.paths, series=series)
-        visit.show(volume, ", ".join(received.names) or "DICOM series")
+        visit.show(read(received, series=series), ", ".join(received.names) or "DICOM series")
         note = f"Passed over, no images: {', '.join(received.passed_over)}" if received.passed_over else ""
         return {**self._showing.whole(visit), self._on.progress: texts.done(note)}
 
@@ -171,6 +172,7 @@ class SegmentTab:
         try:
             yield {**self._showing.running(job), on.trouble: ""}
             yield from self._followed(visit, job)
+            yield self._showing.writing()
             yield self._showing.ended(visit, job)
         except OutputError:  # whoever left took the folder along
             if not visit.has_left:

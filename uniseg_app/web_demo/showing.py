@@ -85,6 +85,10 @@ class Showing:
             on.progress: texts.progress(job),
         }
 
+    def writing(self) -> View:
+        """It is too late to cancel."""
+        return {self._on.cancel: gr.update(interactive=False), self._on.progress: texts.done("Writing the results")}
+
     def ended(self, visit: Visit, job: Job[Any]) -> View:
         """A job is over, however it went."""
         on = self._on
