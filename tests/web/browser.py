@@ -159,6 +159,11 @@ class Visitor(Shown):
             raise AssertionError(f"the page did not say {words!r} but {self.page.inner_text('.us-run')!r}") from None
         return message
 
+    def noted(self, words: str) -> Visitor:
+        """Wait until the page says so under the place for files."""
+        self._said(".us-note[role=alert]", words)
+        return self
+
     def told(self, words: str) -> Visitor:
         """Wait until the page says so under its buttons."""
         self._said(".us-run [role=status]", words)
@@ -232,6 +237,10 @@ class Visitor(Shown):
         path = folder / download.value.suggested_filename
         download.value.save_as(path)
         return path
+
+    @property
+    def note(self) -> str:
+        return str(self.page.inner_text(".us-note"))
 
     @property
     def title(self) -> str:

@@ -74,6 +74,7 @@ def lay_out(script_url: str) -> tuple[Controls, Asked, list[gr.Button]]:
             with gr.Row(elem_classes="us-examples"):
                 folder = gr.UploadButton("Folder…", file_count="directory", size="sm", min_width=0)
                 examples = [gr.Button(example.title, size="sm", min_width=0) for example in EXAMPLES]
+            gr.HTML('<p class="us-note" role="alert"></p>', padding=False)  # page.js writes it
             series = gr.Dropdown(label="Which series?", visible=False, interactive=True)
             image = gr.HTML(padding=False)
             tasks = gr.CheckboxGroup(label="What to look for", choices=[], elem_classes="us-tasks")
