@@ -38,7 +38,8 @@ class Controls:
     table: gr.HTML
     download: gr.DownloadButton
     csv: gr.DownloadButton
-    surface: gr.DownloadButton
+    glb: gr.DownloadButton
+    stl: gr.DownloadButton
 
     def all(self) -> list[Any]:
         """As outputs of an event."""
@@ -91,10 +92,10 @@ def lay_out(script_url: str) -> tuple[Controls, Asked, list[gr.Button]]:
             slices, plane, number, slice_shown = _slices()
     table = gr.HTML(padding=False)
     with gr.Row(elem_classes="us-downloads"):
-        download, csv, surface = (gr.DownloadButton(name, size="sm", visible=False)
-                                  for name in ("All results (.zip)", "Volumes (.csv)", "Surfaces (.glb)"))  # fmt: skip
+        download, csv, glb, stl = (gr.DownloadButton(name, size="sm", visible=False)
+                                  for name in ("All results (.zip)", "Volumes (.csv)", "Surfaces (.glb)", "Surfaces (.stl)"))  # fmt: skip
     on = Controls(files, folder, series, image, tasks, about_tasks, cost, segment, cancel, progress, trouble, viewer, slices, plane,
-                  number, slice_shown, table, download, csv, surface)  # fmt: skip
+                  number, slice_shown, table, download, csv, glb, stl)  # fmt: skip
     return on, asked, examples
 
 
