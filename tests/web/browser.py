@@ -218,7 +218,7 @@ class Visitor(Shown):
 
     def plain_slice(self, after: str = "") -> np.ndarray:
         """(h, w, 3) of the slice that browsers without WebGL show; after: its address before, to wait for another."""
-        shown = ".us-right .image-frame img"
+        shown = ".us-slice"
         self.page.wait_for_function(
             f"before => {{ const shown = document.querySelector('{shown}'); return shown?.complete && shown.src !== before; }}",
             arg=after,
@@ -228,7 +228,7 @@ class Visitor(Shown):
     @property
     def slice_address(self) -> str:
         """Of the slice that is shown now."""
-        return str(self.page.get_attribute(".us-right .image-frame img", "src"))
+        return str(self.page.get_attribute(".us-slice", "src"))
 
     def download(self, name: str, folder: Path) -> Path:
         """Press a download button; where the file is now."""

@@ -149,7 +149,7 @@ def test_a_phone_shows_everything_without_scrolling_sideways(visit: Callable[...
     phone.page.get_by_role("button", name="Segment", exact=True).click(trial=True)  # nothing lies over it
 
 
-def test_without_webgl_plain_slices_show_the_same(visit: Callable[..., Visitor], scan: Path) -> None:
+def test_without_webgl_plain_slices_show_the_same(visit: Callable[..., Visitor], scan: Path, axe: str) -> None:
     visitor = visit(script=WITHOUT_WEBGL)
     visitor.plain_slice()
     before = visitor.slice_address
@@ -162,6 +162,7 @@ def test_without_webgl_plain_slices_show_the_same(visit: Callable[..., Visitor],
     visitor.segment("liver").told("Done in")
     visitor.page.get_by_role("radio", name="coronal").check()
     until(lambda: colored(visitor.plain_slice(), BLUE).sum() > 500, "the liver was seen in the coronal slice")
+    assert violations(visitor, axe) == []
 
 
 def violations(visitor: Visitor, axe: str) -> list[str]:

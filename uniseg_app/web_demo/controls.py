@@ -34,7 +34,7 @@ class Controls:
     slices: gr.Group
     plane: gr.Radio
     number: gr.Slider
-    slice: gr.Image
+    slice: gr.HTML
     table: gr.HTML
     download: gr.DownloadButton
     csv: gr.DownloadButton
@@ -111,11 +111,11 @@ def _asked() -> Asked:
         )
 
 
-def _slices() -> tuple[gr.Group, gr.Radio, gr.Slider, gr.Image]:
+def _slices() -> tuple[gr.Group, gr.Radio, gr.Slider, gr.HTML]:
     """For browsers that cannot show the viewer."""
     with gr.Group(visible=False) as group:
         with gr.Row():
             plane = gr.Radio(list(PLANES), value="axial", label="Plane")
             number = gr.Slider(0, 1, 0, step=1, label="Slice")
-        shown = gr.Image(label="Slice", interactive=False, buttons=["download"], format="png")
+        shown = gr.HTML(padding=False)
     return group, plane, number, shown

@@ -57,7 +57,8 @@ class Showing:
         layers = stage.layers(visit.labels(), self._backend.model().checkpoint.tasks)
         if not visit.is_plain:
             return {on.viewer: stage.scene(layers)}
-        return {on.slice: stage.slice(layers, visit.plane, visit.number)}
+        drawn = stage.slice(layers, visit.plane, visit.number)
+        return {on.slice: texts.picture(drawn, f"{visit.plane} slice {visit.number}")}
 
     def plain(self, visit: Visit) -> View:
         """From now on as single slices, beginning in the middle."""
