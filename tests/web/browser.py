@@ -122,6 +122,15 @@ class Shown:
 class Visitor(Shown):
     """Somebody on the whole page."""
 
+    def press(self, name: str) -> Visitor:
+        from playwright.sync_api import TimeoutError as TimedOut
+
+        try:
+            super().press(name)
+        except TimedOut:
+            raise AssertionError(f"{name} could not be pressed: {self.page.inner_text('.us-run')!r}") from None
+        return self
+
     def example(self, word: str) -> Visitor:
         """Take the example whose name holds that word, and wait until it is shown."""
         self.forget_state()
