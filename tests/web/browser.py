@@ -212,7 +212,11 @@ class Visitor(Shown):
         return self
 
     def segment_slowly(self) -> Visitor:
-        """Ask for every task that is offered, in the way that takes longest: time enough to do something meanwhile."""
+        """Ask for every task that is offered, in the way that takes longest: time enough to do something meanwhile.
+
+        In one plane, because without a graphics card all of them leave a busy machine no time for anything else.
+        """
+        self.press("Axial")
         offered = self.page.locator(".us-tasks input[type=checkbox]").all()
         return self.slow().segment(*(str(box.get_attribute("name")) for box in offered))
 
@@ -319,10 +323,11 @@ class Server:
         return {path for path in self.temporary.glob("uniseg/uniseg-web-*/*") if path.name != "uploads"}
 
     @property
-    def jobs(self) -> dict[str, str]:
-        """How each job stands, by its title, as the log of jobs has it."""
+    def last_job(self) -> str:
+        """How the job that began last stands, as the log of jobs has it."""
         with closing(sqlite3.connect(self.folder / "state" / "uniseg" / "jobs.sqlite")) as database:
-            return dict(database.execute("SELECT title, state FROM jobs ORDER BY began_s"))
+            (state,) = database.execute("SELECT state FROM jobs ORDER BY began_s DESC LIMIT 1").fetchone()
+        return str(state)
 
     def command(self, *arguments: str | Path) -> None:
         """Call the command line with the same settings."""

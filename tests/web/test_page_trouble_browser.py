@@ -132,11 +132,11 @@ def test_pressing_cancel_twice_cancels_once(visitor: Visitor) -> None:
 def test_who_closes_the_tab_cancels_the_run(visit: Callable[..., Visitor], server: Server) -> None:
     before = server.visits
     visitor = visit().wait()
-    visitor.slow().segment("kidney", "colon").told("Segmenting: window")
+    visitor.segment_slowly().told("Segmenting: window")
     (folder,) = server.visits - before
-    assert server.jobs["kidney, colon"] == "running"
+    assert server.last_job == "running"
     visitor.page.close()
-    until(lambda: server.jobs["kidney, colon"] == "cancelled", "the run was cancelled")
+    until(lambda: server.last_job == "cancelled", "the run was cancelled")
     until(lambda: not folder.exists(), "the private folder was removed")
 
 
@@ -153,15 +153,15 @@ def test_who_closes_the_tab_leaves_no_scan_behind(visit: Callable[..., Visitor],
 def test_after_a_crash_the_page_says_what_was_lost_and_works(chromium: Any, tmp_path: Path) -> None:
     with serving(tmp_path, "-c", COMMAND_LINE, "web", "--port", "0") as server, visiting(chromium, server.url) as visit:
         visitor = visit().wait()
-        visitor.slow().segment("liver", "spleen").told("Segmenting: window")
+        visitor.segment_slowly().told("Segmenting: window")
         server.crash()
         visitor.page.get_by_text("Connection to the server was lost").first.wait_for()
         server.begin("-c", COMMAND_LINE, "web", "--port", server.port)
         newcomer = visit().wait()
-        newcomer.told("The program ended last time while this ran: liver, spleen.")
+        newcomer.told("The program ended last time while this ran: liver, kidney, ")
         newcomer.segment("spleen").finish()
         assert list(newcomer.volumes) == ["spleen"]
-        visitor.told("The program ended last time while this ran: liver, spleen.")  # the page has loaded itself anew
+        visitor.told("The program ended last time while this ran: liver, kidney, ")  # the page has loaded itself anew
         assert visitor.is_enabled("Segment")
 
 
