@@ -114,6 +114,7 @@ def test_nothing_is_asked_of_other_machines(answered: Visitor) -> None:
 
 def test_a_cancelled_run_leaves_the_page_ready_for_the_next(visit: Callable[..., Visitor]) -> None:
     visitor = visit().wait()
+    visitor.page.locator("[aria-label=Volumes]").wait_for()  # the example is not being segmented any more
     visitor.example("Trunk CT").segment_slowly().told("Segmenting: window")
     assert not visitor.is_enabled("Segment")
     visitor.press("Cancel").told("Cancelled.")

@@ -28,6 +28,11 @@ from uniseg_model.predictor import Options
 from uniseg_model.volume import Triple, Volume
 
 _LOOK_EVERY_S = 0.3
+_QUIET = {"api_visibility": "private", "show_progress": "hidden"}
+# Gradio 6 closes a tab's stream when its last queued event ends. A next one whose request arrives just then is never heard of, so as
+# few events as can be are queued: those that go on and tell.
+_AT_ONCE = {**_QUIET, "queue": False}
+_STREAMED = {**_QUIET, "concurrency_limit": None}
 _WITH_POSITION = f"(...inputs) => [...inputs.slice(0, -1), ...({POSITION})()]"  # in place of the last input
 
 
@@ -53,7 +58,7 @@ class SegmentTab:
         self._showing = Showing(self._on, backend)
         self._connect()
         if welcome.on_picture:
-            self._on.viewer.loaded(welcome.on_picture, None, None, api_visibility="private", show_progress="hidden")
+            self._on.viewer.loaded(welcome.on_picture, None, None, **_AT_ONCE)
 
     @property
     def outputs(self) -> list[Any]:
@@ -61,21 +66,19 @@ class SegmentTab:
         return self._on.all()
 
     def _connect(self) -> None:
-        on, asked, event = self._on, self._asked.all(), {"api_visibility": "private", "show_progress": "hidden"}
-        many = {**event, "concurrency_limit": None}
-        place = gr.JSON(visible=False)
+        on, asked, place = self._on, self._asked.all(), gr.JSON(visible=False)
         for door in (on.files, on.folder):
-            door.upload(self._uploaded, door, on.all(), **many)
-        on.series.input(self._chosen, on.series, on.all(), **many)
+            door.upload(self._uploaded, door, on.all(), **_AT_ONCE)
+        on.series.input(self._chosen, on.series, on.all(), **_AT_ONCE)
         for button, example in zip(self._examples, EXAMPLES, strict=True):
-            button.click(self._shower(example), None, on.all(), **many)
+            button.click(self._shower(example), None, on.all(), **_AT_ONCE)
         changes = [on.tasks.change, *(control.change for control in asked)]
-        gr.on(changes, self._told_cost, [on.tasks, *asked], on.cost, trigger_mode="always_last", **many)
-        on.segment.click(self._segment, [on.tasks, *asked, place], on.all(), js=_WITH_POSITION, **many)
-        on.cancel.click(self._cancelled, None, None, queue=False, **event)
-        on.viewer.nowebgl(self._plain, None, on.all(), **many)
-        on.plane.input(self._planed, on.plane, [on.number, on.slice], **many)
-        on.number.input(self._scrolled, on.number, on.slice, trigger_mode="always_last", **many)
+        gr.on(changes, self._told_cost, [on.tasks, *asked], on.cost, trigger_mode="always_last", **_AT_ONCE)
+        on.segment.click(self._segment, [on.tasks, *asked, place], on.all(), js=_WITH_POSITION, **_STREAMED)
+        on.cancel.click(self._cancelled, None, None, **_AT_ONCE)
+        on.viewer.nowebgl(self._plain, None, on.all(), **_AT_ONCE)
+        on.plane.input(self._planed, on.plane, [on.number, on.slice], **_AT_ONCE)
+        on.number.input(self._scrolled, on.number, on.slice, trigger_mode="always_last", **_AT_ONCE)
 
     def _visit(self, request: gr.Request) -> Visit:
         return self._visits.of(request.session_hash)
