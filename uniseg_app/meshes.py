@@ -37,28 +37,34 @@ def surface(mask: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return (places @ affine.T)[:, :3], triangles[:, ::-1] if looks_inwards else triangles
 
 
-def save_meshes(path: Path, segmentations: Sequence[Segmentation]) -> None:
-    """All structures as one file: ``.glb`` with names and colours, or ``.stl``, which knows neither.
+def save_meshes(segmentations: Sequence[Segmentation], *paths: Path) -> None:
+    """All structures in each of the files: ``.glb`` with names and colours, ``.stl``, which knows neither.
 
     Raises:
         OptionError: another ending, or nothing was found. OutputError: it cannot be written.
     """
+    for path in paths:
+        if path.suffix.lstrip(".").lower() not in FORMATS:
+            raise OptionError(f"surfaces are written as .{' or .'.join(FORMATS)}, not as {path.name}")
+    scene = _scene(segmentations)
+    if not scene.geometry:
+        raise OptionError("there is no surface: no structure was found", hint="Segment another task or image.")
+    for path in paths:
+        content: bytes = scene.export(file_type=path.suffix.lstrip(".").lower())
+        with whole_file(path) as temporary:
+            temporary.write_bytes(content)
+
+
+def _scene(segmentations: Sequence[Segmentation]) -> trimesh.Scene:
     import trimesh
 
-    kind = path.suffix.lstrip(".").lower()
-    if kind not in FORMATS:
-        raise OptionError(f"surfaces are written as .{' or .'.join(FORMATS)}, not as {path.name}")
     scene = trimesh.Scene()
     for answer in segmentations:
         for label in answer.task.labels:
             if answer.mask(label.name).any():
                 mesh = _mesh(*surface(answer.mask(label.name), answer.volume.affine), label.color)
                 scene.add_geometry(mesh, geom_name=f"{answer.task.key}: {label.name}")
-    if not scene.geometry:
-        raise OptionError("there is no surface: no structure was found", hint="Segment another task or image.")
-    content: bytes = scene.export(file_type=kind)
-    with whole_file(path) as temporary:
-        temporary.write_bytes(content)
+    return scene
 
 
 def _mesh(vertices: np.ndarray, triangles: np.ndarray, color: str) -> trimesh.Trimesh:

@@ -94,7 +94,7 @@ def test_large_masks_are_thinned_in_place() -> None:
 @pytest.mark.parametrize("kind", ["glb", "stl"])
 def test_surfaces_can_be_read_again(answers: list[Segmentation], tmp_path: Path, kind: str) -> None:
     trimesh = pytest.importorskip("trimesh", reason="surfaces need the web extra")
-    save_meshes(tmp_path / f"all.{kind}", answers)
+    save_meshes(answers, tmp_path / f"all.{kind}")
     found = trimesh.load_scene(tmp_path / f"all.{kind}")
     wanted = [surface(answer.mask(label.name), answer.volume.affine)[1] for answer in answers for label in answer.task.labels]
     assert sum(len(mesh.faces) for mesh in found.geometry.values()) == sum(map(len, wanted))
@@ -103,9 +103,9 @@ def test_surfaces_can_be_read_again(answers: list[Segmentation], tmp_path: Path,
 def test_surfaces_of_nothing_and_of_another_kind_are_refused(answers: list[Segmentation], tmp_path: Path) -> None:
     pytest.importorskip("trimesh", reason="surfaces need the web extra")
     with pytest.raises(OptionError, match=r"written as \.glb or \.stl, not as all\.obj"):
-        save_meshes(tmp_path / "all.obj", answers)
+        save_meshes(answers, tmp_path / "all.obj")
     with pytest.raises(OptionError, match="no structure was found"):
-        save_meshes(tmp_path / "all.glb", [])
+        save_meshes([], tmp_path / "all.glb")
 
 
 @pytest.mark.parametrize("lost", [False, True])

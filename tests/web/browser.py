@@ -122,6 +122,15 @@ class Shown:
 class Visitor(Shown):
     """Somebody on the whole page."""
 
+    def press(self, name: str) -> Visitor:
+        from playwright.sync_api import TimeoutError as TimedOut
+
+        try:
+            super().press(name)
+        except TimedOut:
+            raise AssertionError(f"{name} could not be pressed: {self.page.inner_text('.us-run')!r}") from None
+        return self
+
     def example(self, word: str) -> Visitor:
         """Take the example whose name holds that word, and wait until it is shown."""
         self.forget_state()
@@ -147,13 +156,26 @@ class Visitor(Shown):
 
     def trouble(self, why: str) -> str:
         """The message that tells of an error, once it holds some words."""
-        message = self.page.locator(".us-trouble[role=alert]", has_text=why)
-        message.wait_for()
-        return str(message.inner_text())
+        return str(self._said(".us-trouble[role=alert]", why).inner_text())
+
+    def _said(self, where: str, words: str) -> Any:
+        from playwright.sync_api import TimeoutError as TimedOut
+
+        message = self.page.locator(where, has_text=words)
+        try:
+            message.wait_for()
+        except TimedOut:
+            raise AssertionError(f"the page did not say {words!r} but {self.page.inner_text('.us-run')!r}") from None
+        return message
+
+    def noted(self, words: str) -> Visitor:
+        """Wait until the page says so under the place for files."""
+        self._said(".us-note[role=alert]", words)
+        return self
 
     def told(self, words: str) -> Visitor:
         """Wait until the page says so under its buttons."""
-        self.page.locator(".us-run [role=status]", has_text=words).wait_for()
+        self._said(".us-run [role=status]", words)
         return self
 
     def tick(self, *tasks: str) -> Visitor:
@@ -189,6 +211,15 @@ class Visitor(Shown):
         self.tick(*tasks).press("Segment")
         return self
 
+    def segment_slowly(self) -> Visitor:
+        """Ask for every task that is offered, in the way that takes longest: time enough to do something meanwhile.
+
+        In one plane, because without a graphics card all of them leave a busy machine no time for anything else.
+        """
+        self.press("Axial")
+        offered = self.page.locator(".us-tasks input[type=checkbox]").all()
+        return self.slow().segment(*(str(box.get_attribute("name")) for box in offered))
+
     def finish(self) -> Visitor:
         """Wait for the end of what `segment` began."""
         self.told("Done in")
@@ -200,7 +231,7 @@ class Visitor(Shown):
 
     def plain_slice(self, after: str = "") -> np.ndarray:
         """(h, w, 3) of the slice that browsers without WebGL show; after: its address before, to wait for another."""
-        shown = ".us-right .image-frame img"
+        shown = ".us-slice"
         self.page.wait_for_function(
             f"before => {{ const shown = document.querySelector('{shown}'); return shown?.complete && shown.src !== before; }}",
             arg=after,
@@ -210,7 +241,7 @@ class Visitor(Shown):
     @property
     def slice_address(self) -> str:
         """Of the slice that is shown now."""
-        return str(self.page.get_attribute(".us-right .image-frame img", "src"))
+        return str(self.page.get_attribute(".us-slice", "src"))
 
     def download(self, name: str, folder: Path) -> Path:
         """Press a download button; where the file is now."""
@@ -219,6 +250,10 @@ class Visitor(Shown):
         path = folder / download.value.suggested_filename
         download.value.save_as(path)
         return path
+
+    @property
+    def note(self) -> str:
+        return str(self.page.inner_text(".us-note"))
 
     @property
     def title(self) -> str:
@@ -288,10 +323,11 @@ class Server:
         return {path for path in self.temporary.glob("uniseg/uniseg-web-*/*") if path.name != "uploads"}
 
     @property
-    def jobs(self) -> dict[str, str]:
-        """How each job stands, by its title, as the log of jobs has it."""
+    def last_job(self) -> str:
+        """How the job that began last stands, as the log of jobs has it."""
         with closing(sqlite3.connect(self.folder / "state" / "uniseg" / "jobs.sqlite")) as database:
-            return dict(database.execute("SELECT title, state FROM jobs ORDER BY began_s"))
+            (state,) = database.execute("SELECT state FROM jobs ORDER BY began_s DESC LIMIT 1").fetchone()
+        return str(state)
 
     def command(self, *arguments: str | Path) -> None:
         """Call the command line with the same settings."""

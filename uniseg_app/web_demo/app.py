@@ -82,7 +82,7 @@ def create_app(request: WebRequest, backend: Backend, private: PrivateFolder, we
     users = read_users(request.auth) if request.auth else None
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     visits = Visits(private)
-    page = make_page(backend, visits, serve_niivue(app), welcome)
+    page = make_page(backend, visits, serve_niivue(app), welcome, request.most_upload_mb)
     app = gr.mount_gradio_app(
         app, page, path="/", max_file_size=f"{request.most_upload_mb}mb", run_history=False, enable_monitoring=False,
         auth=users.sign_in if users else None, show_error=False, ssr_mode=False, pwa=False, footer_links=[], theme=theme(),

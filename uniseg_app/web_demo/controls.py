@@ -34,11 +34,12 @@ class Controls:
     slices: gr.Group
     plane: gr.Radio
     number: gr.Slider
-    slice: gr.Image
+    slice: gr.HTML
     table: gr.HTML
     download: gr.DownloadButton
     csv: gr.DownloadButton
-    surface: gr.DownloadButton
+    glb: gr.DownloadButton
+    stl: gr.DownloadButton
 
     def all(self) -> list[Any]:
         """As outputs of an event."""
@@ -74,6 +75,7 @@ def lay_out(script_url: str) -> tuple[Controls, Asked, list[gr.Button]]:
             with gr.Row(elem_classes="us-examples"):
                 folder = gr.UploadButton("Folder…", file_count="directory", size="sm", min_width=0)
                 examples = [gr.Button(example.title, size="sm", min_width=0) for example in EXAMPLES]
+            gr.HTML('<p class="us-note" role="alert"></p>', padding=False)  # page.js writes it
             series = gr.Dropdown(label="Which series?", visible=False, interactive=True)
             image = gr.HTML(padding=False)
             tasks = gr.CheckboxGroup(label="What to look for", choices=[], elem_classes="us-tasks")
@@ -90,10 +92,10 @@ def lay_out(script_url: str) -> tuple[Controls, Asked, list[gr.Button]]:
             slices, plane, number, slice_shown = _slices()
     table = gr.HTML(padding=False)
     with gr.Row(elem_classes="us-downloads"):
-        download, csv, surface = (gr.DownloadButton(name, size="sm", visible=False)
-                                  for name in ("All results (.zip)", "Volumes (.csv)", "Surfaces (.glb)"))  # fmt: skip
+        download, csv, glb, stl = (gr.DownloadButton(name, size="sm", visible=False)
+                                  for name in ("All results (.zip)", "Volumes (.csv)", "Surfaces (.glb)", "Surfaces (.stl)"))  # fmt: skip
     on = Controls(files, folder, series, image, tasks, about_tasks, cost, segment, cancel, progress, trouble, viewer, slices, plane,
-                  number, slice_shown, table, download, csv, surface)  # fmt: skip
+                  number, slice_shown, table, download, csv, glb, stl)  # fmt: skip
     return on, asked, examples
 
 
@@ -109,11 +111,11 @@ def _asked() -> Asked:
         )
 
 
-def _slices() -> tuple[gr.Group, gr.Radio, gr.Slider, gr.Image]:
+def _slices() -> tuple[gr.Group, gr.Radio, gr.Slider, gr.HTML]:
     """For browsers that cannot show the viewer."""
     with gr.Group(visible=False) as group:
         with gr.Row():
             plane = gr.Radio(list(PLANES), value="axial", label="Plane")
             number = gr.Slider(0, 1, 0, step=1, label="Slice")
-        shown = gr.Image(label="Slice", interactive=False, buttons=["download"], format="png")
+        shown = gr.HTML(padding=False)
     return group, plane, number, shown

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import gradio as gr
 
 from uniseg_app.backend import Backend
 from uniseg_app.web_demo import texts
+from uniseg_app.web_demo.api import Api
 from uniseg_app.web_demo.segment_tab import SegmentTab, Welcome
 from uniseg_app.web_demo.visits import Visits
 
+_SCRIPT = Path(__file__).with_name("static") / "page.js"
 
-def make_page(backend: Backend, visits: Visits, script_url: str, welcome: Welcome) -> gr.Blocks:
-    """The page, not mounted yet. script_url: see :class:`NiivueViewer`."""
+
+def make_page(backend: Backend, visits: Visits, script_url: str, welcome: Welcome, most_upload_mb: int) -> gr.Blocks:
+    """The page, not mounted yet. script_url: see :class:`NiivueViewer`. most_upload_mb: of all files of one upload."""
     with gr.Blocks(title="UniSeg", analytics_enabled=False, fill_width=True, delete_cache=(600, 7200)) as page:
         gr.HTML(texts.header(backend.facts()), padding=False)
         with gr.Tabs():
@@ -19,7 +24,10 @@ def make_page(backend: Backend, visits: Visits, script_url: str, welcome: Welcom
                 tab = SegmentTab(backend, visits, script_url, welcome)
             with gr.Tab("About"):
                 gr.Markdown(_ABOUT)
+        Api(backend, visits)
         page.load(tab.opened, None, tab.outputs, api_visibility="private", show_progress="hidden", concurrency_limit=None)
+
+        page.load(None, js=_SCRIPT.read_text(encoding="utf-8").replace("MOST_MB", str(most_upload_mb)))
 
         def leave(request: gr.Request) -> None:
             visits.leave(request.session_hash)

@@ -67,15 +67,10 @@ class Stage:
         write_display_labels(path, layers.labels, self.copy)
         return scene(self._image, layers.windows, unit, path, layers.structures)
 
-    def slice(self, layers: Layers, plane: str, number: int) -> Path:
-        """For browsers without the viewer: a picture."""
-        from PIL import Image
-
+    def slice(self, layers: Layers, plane: str, number: int) -> np.ndarray:
+        """For browsers without the viewer: a picture, (h, w, 3) uint8."""
         window = next(iter(layers.windows.values()))
-        drawn = draw_slice(self.copy, plane, number, window, layers.labels, Overlay(color_table(layers.structures)))
-        path = self._folder / f"slice-{secrets.token_hex(4)}.png"
-        Image.fromarray(drawn).save(path)
-        return path
+        return draw_slice(self.copy, plane, number, window, layers.labels, Overlay(color_table(layers.structures)))
 
 
 def one_map(labels: Mapping[Task, np.ndarray]) -> tuple[np.ndarray, list[Structure]]:

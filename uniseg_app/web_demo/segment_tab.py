@@ -20,15 +20,19 @@ from uniseg_app.web_demo.controls import lay_out, options_of
 from uniseg_app.web_demo.copies import forget
 from uniseg_app.web_demo.examples import EXAMPLES, Example, FirstExample
 from uniseg_app.web_demo.showing import Showing, View
-from uniseg_app.web_demo.uploads import Received, Uploaded, check_size, receive
+from uniseg_app.web_demo.uploads import Received, Uploaded, read, receive
 from uniseg_app.web_demo.viewer import POSITION
 from uniseg_app.web_demo.visits import Visit, Visits
 from uniseg_model.errors import OptionError, OutputError, UniSegError
-from uniseg_model.io import read_volume
 from uniseg_model.predictor import Options
 from uniseg_model.volume import Triple, Volume
 
 _LOOK_EVERY_S = 0.3
+_QUIET = {"api_visibility": "private", "show_progress": "hidden"}
+# Gradio 6 closes a tab's stream when its last queued event ends. A next one whose request arrives just then is never heard of, so as
+# few events as can be are queued: those that go on and tell.
+_AT_ONCE = {**_QUIET, "queue": False}
+_STREAMED = {**_QUIET, "concurrency_limit": None}
 _WITH_POSITION = f"(...inputs) => [...inputs.slice(0, -1), ...({POSITION})()]"  # in place of the last input
 
 
@@ -54,7 +58,7 @@ class SegmentTab:
         self._showing = Showing(self._on, backend)
         self._connect()
         if welcome.on_picture:
-            self._on.viewer.loaded(welcome.on_picture, None, None, api_visibility="private", show_progress="hidden")
+            self._on.viewer.loaded(welcome.on_picture, None, None, **_AT_ONCE)
 
     @property
     def outputs(self) -> list[Any]:
@@ -62,21 +66,19 @@ class SegmentTab:
         return self._on.all()
 
     def _connect(self) -> None:
-        on, asked, event = self._on, self._asked.all(), {"api_visibility": "private", "show_progress": "hidden"}
-        many = {**event, "concurrency_limit": None}
-        place = gr.JSON(visible=False)
+        on, asked, place = self._on, self._asked.all(), gr.JSON(visible=False)
         for door in (on.files, on.folder):
-            door.upload(self._uploaded, door, on.all(), **many)
-        on.series.input(self._chosen, on.series, on.all(), **many)
+            door.upload(self._uploaded, door, on.all(), **_AT_ONCE)
+        on.series.input(self._chosen, on.series, on.all(), **_AT_ONCE)
         for button, example in zip(self._examples, EXAMPLES, strict=True):
-            button.click(self._shower(example), None, on.all(), **many)
+            button.click(self._shower(example), None, on.all(), **_AT_ONCE)
         changes = [on.tasks.change, *(control.change for control in asked)]
-        gr.on(changes, self._told_cost, [on.tasks, *asked], on.cost, trigger_mode="always_last", **many)
-        on.segment.click(self._segment, [on.tasks, *asked, place], on.all(), js=_WITH_POSITION, **many)
-        on.cancel.click(self._cancelled, None, None, queue=False, **event)
-        on.viewer.nowebgl(self._plain, None, on.all(), **many)
-        on.plane.input(self._planed, on.plane, [on.number, on.slice], **many)
-        on.number.input(self._scrolled, on.number, on.slice, trigger_mode="always_last", **many)
+        gr.on(changes, self._told_cost, [on.tasks, *asked], on.cost, trigger_mode="always_last", **_AT_ONCE)
+        on.segment.click(self._segment, [on.tasks, *asked, place], on.all(), js=_WITH_POSITION, **_STREAMED)
+        on.cancel.click(self._cancelled, None, None, **_AT_ONCE)
+        on.viewer.nowebgl(self._plain, None, on.all(), **_AT_ONCE)
+        on.plane.input(self._planed, on.plane, [on.number, on.slice], **_AT_ONCE)
+        on.number.input(self._scrolled, on.number, on.slice, trigger_mode="always_last", **_AT_ONCE)
 
     def _visit(self, request: gr.Request) -> Visit:
         return self._visits.of(request.session_hash)
@@ -90,13 +92,17 @@ class SegmentTab:
             visit.show(self._first.volume, self._first.title, self._first.answers() or ())
         yield {**self._showing.whole(visit), on.progress: texts.done(self._notice)}
         job = self._first.job
-        if job is None or job.done() or visit.volume is not self._first.volume:
+        if job is None or job.done():
             return
-        while not wait(job, _LOOK_EVERY_S) and visit.volume is self._first.volume:
+        while not wait(job, _LOOK_EVERY_S) and self._is_as_opened(visit):
             yield {on.progress: texts.progress(job)}
-        if visit.volume is self._first.volume and visit.job is None:
+        if self._is_as_opened(visit):
             visit.keep(self._first.answers() or ())
             yield self._showing.whole(visit)
+
+    def _is_as_opened(self, visit: Visit) -> bool:
+        """Whether a tab still shows the first example and has asked for nothing of its own."""
+        return visit.volume is self._first.volume and visit.job is None
 
     def _shower(self, example: Example) -> Any:
         def show(request: gr.Request) -> View:
@@ -138,9 +144,7 @@ class SegmentTab:
             return {self._on.trouble: texts.trouble(exc)}
 
     def _read(self, visit: Visit, received: Received, series: str | None = None) -> View:
-        check_size(received.paths, series=series)
-        volume = read_volume(received.paths, series=series)
-        visit.show(volume, ", ".join(received.names) or "DICOM series")
+        visit.show(read(received, series=series), ", ".join(received.names) or "DICOM series")
         note = f"Passed over, no images: {', '.join(received.passed_over)}" if received.passed_over else ""
         return {**self._showing.whole(visit), self._on.progress: texts.done(note)}
 
@@ -171,6 +175,7 @@ class SegmentTab:
         try:
             yield {**self._showing.running(job), on.trouble: ""}
             yield from self._followed(visit, job)
+            yield self._showing.writing()
             yield self._showing.ended(visit, job)
         except OutputError:  # whoever left took the folder along
             if not visit.has_left:

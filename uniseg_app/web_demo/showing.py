@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -56,7 +57,8 @@ class Showing:
         layers = stage.layers(visit.labels(), self._backend.model().checkpoint.tasks)
         if not visit.is_plain:
             return {on.viewer: stage.scene(layers)}
-        return {on.slice: stage.slice(layers, visit.plane, visit.number)}
+        drawn = stage.slice(layers, visit.plane, visit.number)
+        return {on.slice: texts.picture(drawn, f"{visit.plane} slice {visit.number}")}
 
     def plain(self, visit: Visit) -> View:
         """From now on as single slices, beginning in the middle."""
@@ -85,6 +87,10 @@ class Showing:
             on.progress: texts.progress(job),
         }
 
+    def writing(self) -> View:
+        """It is too late to cancel."""
+        return {self._on.cancel: gr.update(interactive=False), self._on.progress: texts.done("Writing the results")}
+
     def ended(self, visit: Visit, job: Job[Any]) -> View:
         """A job is over, however it went."""
         on = self._on
@@ -101,19 +107,27 @@ class Showing:
     def _downloads(self, visit: Visit) -> View:
         on, answers = self._on, list(visit.answers.values())
         if not answers:
-            return {button: gr.update(visible=False) for button in (on.download, on.csv, on.surface)}
+            return {button: gr.update(visible=False) for button in (on.download, on.csv, on.glb, on.stl)}
         files = save_answers(visit.folder / "answers", answers, self._backend.model().checkpoint.tasks)
-        table, surface = visit.folder / "volumes.csv", visit.folder / "surfaces.glb"
+        table = visit.folder / "volumes.csv"
         table.write_text(as_csv(answers), encoding="utf-8")
-        view = {
-            on.download: gr.update(visible=True, value=str(zipped(files, visit.folder / "uniseg-results.zip"))),
-            on.csv: gr.update(visible=True, value=str(table)),
+        return {
+            on.download: _to_fetch(zipped(files, visit.folder / "uniseg-results.zip")),
+            on.csv: _to_fetch(table),
+            **self._surfaces(visit.folder, answers),
         }
+
+    def _surfaces(self, folder: Path, answers: Sequence[Segmentation]) -> View:
+        buttons = {self._on.glb: folder / "surfaces.glb", self._on.stl: folder / "surfaces.stl"}
         try:
-            save_meshes(surface, answers)
-            return {**view, on.surface: gr.update(visible=True, value=str(surface))}
+            save_meshes(answers, *buttons.values())
         except OptionError:  # nothing was found
-            return {**view, on.surface: gr.update(visible=False)}
+            return {button: gr.update(visible=False) for button in buttons}
+        return {button: _to_fetch(path) for button, path in buttons.items()}
+
+
+def _to_fetch(path: Path) -> Any:
+    return gr.update(visible=True, value=str(path))
 
 
 def _stage(visit: Visit) -> Stage | None:

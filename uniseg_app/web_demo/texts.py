@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
+
+import numpy as np
 
 from uniseg_app.answers import StructureRow
 from uniseg_app.backend import Choice
@@ -70,6 +74,15 @@ def _about_task(choice: Choice) -> str:
     cells = (", ".join(label.name for label in task.labels), ", ".join(task.modalities), f"{x:g} × {y:g} × {z:g}",
              "yes" if choice.suits else why)  # fmt: skip
     return f"<th scope=row>{escape(task.title)}" + "".join(f"<td>{escape(cell)}" for cell in cells)
+
+
+def picture(drawn: np.ndarray, what: str) -> str:
+    """A picture (h, w, 3) uint8 within the page itself."""
+    from PIL import Image
+
+    Image.fromarray(drawn).save(png := io.BytesIO(), "png")
+    source = base64.b64encode(png.getvalue()).decode()
+    return f'<img class="us-slice" alt="{escape(what)}" src="data:image/png;base64,{source}">'
 
 
 def cost(told: Cost) -> str:

@@ -12,7 +12,7 @@ import secrets
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,9 +21,10 @@ from uniseg_app.web_demo.unzip import STANDARD, Limits, unzip
 from uniseg_app.web_demo.words import shown
 from uniseg_model.errors import FileFormatError, ImageError, OutputError
 from uniseg_model.files import WRITE_HINT
-from uniseg_model.io import read_size
+from uniseg_model.io import read_size, read_volume
 from uniseg_model.io.dicom import SeriesInfo, list_series
 from uniseg_model.progress import ProgressHook, ignore_progress
+from uniseg_model.volume import Volume
 
 MOST_VOXELS = 600_000_000  # 2.4 GB as float32: 2000 slices of 512 x 512 are 524 millions
 
@@ -79,6 +80,21 @@ def receive(
     except BaseException:  # a cancel, too, must leave nothing
         shutil.rmtree(home, ignore_errors=True)
         raise
+
+
+def read(received: Received, *, series: str | None = None) -> Volume:
+    """What was received as a volume; records name its NIfTI files as their owner does.
+
+    series: which of those in the DICOM folder, where there are several.
+
+    Raises:
+        UniSegError: as :func:`check_size` and ``read_volume``.
+    """
+    check_size(received.paths, series=series)
+    volume = read_volume(received.paths, series=series)
+    if received.names:
+        volume = replace(volume, source=replace(volume.source, paths=received.names))
+    return volume
 
 
 def check_size(paths: Sequence[Path], most_voxels: int = MOST_VOXELS, *, series: str | None = None) -> None:
