@@ -10,14 +10,11 @@ import pytest
 from orientations import ORIENTATIONS, oriented_affine
 
 from uniseg_app.web_demo.display import (
-    CT_WINDOWS,
     Structure,
     color_rows,
     color_table,
     display_copy,
     display_labels,
-    grey_windows,
-    is_ct,
     located,
     structures_of,
     write_display_image,
@@ -134,36 +131,6 @@ def test_written_labels_come_back(tmp_path: Path) -> None:
     copy = display_copy(volume_of(np.ones((2, 2, 2))))
     write_display_labels(tmp_path / "labels.nii.gz", labels, copy)
     np.testing.assert_array_equal(read_labels(tmp_path / "labels.nii.gz")[0], labels)
-
-
-@pytest.mark.parametrize(
-    ("modality", "low", "high", "answer"),
-    [("CT", -1000, 1000, True), ("", -1000, 1000, True), ("MR", -1000, 1000, False), ("", 0, 1000, False), ("CT", 0, 1, False)],
-)
-def test_hounsfield_units_are_told_by_the_modality_or_the_range(modality: str, low: float, high: float, answer: bool) -> None:
-    assert is_ct(volume_of(np.linspace(low, high, 8).reshape(2, 2, 2), modality=modality)) is answer
-
-
-def test_a_ct_is_windowed_as_its_task_says() -> None:
-    tasks = builtin_tasks()
-    ct = volume_of(np.linspace(-1000, 1000, 27).reshape(3, 3, 3), modality="CT")
-    windows = grey_windows(ct, [tasks["lung"], tasks["spleen"]])
-    assert list(windows) == ["Lung tumour", "Spleen", *CT_WINDOWS, "All values"]
-    assert windows["Lung tumour"] == (-1350, 150)
-    assert windows["All values"] == (-1000, 1000)
-    assert list(grey_windows(ct)) == [*CT_WINDOWS, "All values"]
-
-
-def test_an_mr_is_windowed_between_robust_percentiles_of_what_is_not_air() -> None:
-    values = np.zeros(2000)
-    values[1000:] = np.arange(1000) + 1
-    values[-1] = 1e6  # one hot voxel must not darken all the others
-    windows = grey_windows(volume_of(values.reshape(10, 10, 20), modality="MR"), [builtin_tasks()["prostate"]])
-    assert windows == {"Most values": pytest.approx((11.0, 995.0), abs=1), "All values": (0.0, 1e6)}
-
-
-def test_a_flat_image_has_a_window_too() -> None:
-    assert grey_windows(volume_of(np.full((2, 2, 2), 7.0))) == {"Most values": (7, 8), "All values": (7, 8)}
 
 
 def test_colors_have_a_row_for_the_background_and_each_structure() -> None:

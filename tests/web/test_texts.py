@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from tiny import ct_volume, tiny_checkpoint
 
+from uniseg_app import wording
 from uniseg_app.answers import StructureRow
 from uniseg_app.backend import Choice
 from uniseg_app.job_log import JobRecord
@@ -94,4 +95,4 @@ def test_demo_weights_on_a_scan_of_ones_own_are_called_what_they_are() -> None:
     for volume, kind, said in ((own, "demo", True), (ct, "demo", False), (own, "official", False)):
         [answer] = model.open(volume).segment(["liver"])
         answer.record.weights["kind"] = kind  # type: ignore[index]
-        assert (texts.DEMO_ON_A_FILE in _notes([answer])) is said
+        assert (wording.DEMO_ON_A_FILE in _notes([answer])) is said

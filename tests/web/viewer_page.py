@@ -17,9 +17,9 @@ import numpy as np
 import uvicorn
 from fastapi import FastAPI
 
+from uniseg_app.grey import grey_windows
 from uniseg_app.web_demo.display import (
     display_copy,
-    grey_windows,
     located,
     structures_of,
     write_display_image,

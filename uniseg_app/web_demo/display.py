@@ -16,22 +16,16 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from uniseg_app.grey import is_ct
 from uniseg_model.errors import GeometryError
 from uniseg_model.io import write_compact, write_labels
 from uniseg_model.resample import nearest_indices
-from uniseg_model.suitability import looks_like_hu
-from uniseg_model.tasks import Label, Task
+from uniseg_model.tasks import Label
 from uniseg_model.volume import Shape, Source, Triple, Volume, closest_world_axes
 
 LARGEST_SIDE = 256
-Window = tuple[float, float]
-CT_WINDOWS: dict[str, Window] = {
-    "Soft tissue": (-160.0, 240.0), "Lung": (-1350.0, 150.0), "Bone": (-450.0, 1050.0), "Brain": (0.0, 80.0),
-}  # fmt: skip
 
 _SUPERIOR = 2
-_SAMPLES = 1_000_000  # of the voxel values, from which a window is taken
-_RESCALED_BELOW = 100.0  # a CT with a smaller range is not in HU any more
 
 
 @dataclass(frozen=True)
@@ -100,35 +94,6 @@ def write_display_labels(path: Path, labels: np.ndarray, copy: Volume) -> None:
         GeometryError: see :func:`display_labels`. OutputError: the file cannot be written.
     """
     write_labels(path, display_labels(labels, copy), copy)
-
-
-def grey_windows(copy: Volume, tasks: Sequence[Task] = ()) -> dict[str, Window]:
-    """The grey values to show as black and white, by name; the first is the one to begin with.
-
-    For a CT those of the tasks and the usual ones; for anything else the 1st and the 99.5th percentile of all voxels that are
-    not 0. All values come last.
-    """
-    whole = {"All values": _window(copy.array[0].min(), copy.array[0].max())}
-    if not is_ct(copy):
-        return {"Most values": _most_values(copy)} | whole
-    return {task.title: task.window_hu for task in tasks if task.window_hu} | CT_WINDOWS | whole
-
-
-def _most_values(copy: Volume) -> Window:
-    values = copy.array[0].reshape(-1)[:: max(1, copy.array[0].size // _SAMPLES)]
-    shown = values[values != 0] if values.any() else values
-    return _window(*np.percentile(shown, [1.0, 99.5]))
-
-
-def _window(low: float, high: float) -> Window:
-    return float(low), float(high) if high > low else float(low) + 1.0
-
-
-def is_ct(copy: Volume) -> bool:
-    """Whether the values are Hounsfield units; where the file does not name its modality, their range tells."""
-    if copy.source.modality == "CT":
-        return bool(np.ptp(copy.array[0]) >= _RESCALED_BELOW)
-    return copy.source.modality != "MR" and looks_like_hu(copy)
 
 
 def structures_of(labels: Sequence[Label]) -> list[Structure]:

@@ -9,14 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from uniseg_app.grey import Window, grey_windows, is_ct
 from uniseg_app.web_demo.display import (
     Structure,
-    Window,
     color_table,
     display_copy,
     display_labels,
-    grey_windows,
-    is_ct,
     located,
     structures_of,
     write_display_image,

@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
+from uniseg_app import wording
 from uniseg_app.answers import as_csv, save_answers, structure_rows, zipped
 from uniseg_app.backend import Backend, Choice
 from uniseg_app.jobs import Job, State
@@ -97,7 +98,7 @@ class Showing:
         idle = {on.segment: gr.update(interactive=True), on.cancel: gr.update(interactive=False)}
         if job.state is State.DONE:
             seconds = sum(job.result()[0].record.seconds.values())
-            return {**self.whole(visit), **idle, on.progress: texts.done(f"Done in {texts.duration(seconds)}.")}
+            return {**self.whole(visit), **idle, on.progress: texts.done(f"Done in {wording.duration(seconds)}.")}
         if isinstance(job.error, Cancelled):
             return {**idle, **self.pictures(visit), on.progress: texts.done("Cancelled. What was found before is kept.")}
         if not isinstance(job.error, UniSegError):
@@ -141,7 +142,7 @@ def _notes(answers: Sequence[Segmentation]) -> list[str]:
     """What should be known of answers, each once."""
     notes = [note for answer in answers for note in answer.record.notes]
     is_demo = any(answer.record.weights["kind"] == "demo" and answer.volume.source.paths for answer in answers)
-    return list(dict.fromkeys([texts.DEMO_ON_A_FILE] * is_demo + notes))
+    return list(dict.fromkeys([wording.DEMO_ON_A_FILE] * is_demo + notes))
 
 
 def _title(choice: Choice) -> str:

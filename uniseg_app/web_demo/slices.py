@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from uniseg_app.web_demo.display import Window, color_rows
+from uniseg_app.grey import Window
+from uniseg_app.web_demo.display import color_rows
 from uniseg_model.volume import Volume, closest_world_axes
 
 LONGER_SIDE = 512  # pixels

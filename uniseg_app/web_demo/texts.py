@@ -10,32 +10,19 @@ from typing import Any
 
 import numpy as np
 
+from uniseg_app import wording
 from uniseg_app.answers import StructureRow
 from uniseg_app.backend import Choice
 from uniseg_app.job_log import JobRecord
-from uniseg_app.jobs import Job, State
+from uniseg_app.jobs import Job
 from uniseg_model import DISCLAIMER
 from uniseg_model.cost import Cost
-from uniseg_model.errors import UniSegError
 from uniseg_model.volume import Volume
-
-_STAGES = {
-    "wait": "Waiting", "start": "Starting", "load weights": "Loading the weights", "prepare": "Preparing the image",
-    "predict": "Segmenting", "compare": "Comparing with the other mirroring", "restore": "Bringing labels back to the image's grid",
-}  # fmt: skip
-_KINDS = {
-    "demo": "demo weights, trained on synthetic phantoms only: of no use on patients",
-    "official": "the UniSeg authors' weights",
-    "trained": "weights trained by a user",
-    "untrained": "untrained weights: answers are noise",
-}
 
 
 def header(facts: Mapping[str, Any]) -> str:
     """Name, notice, weights with licence, device."""
-    kind = _KINDS.get(str(facts["kind"]), str(facts["kind"]))
-    device = {"cpu": "CPU"}.get(str(facts["device"]), str(facts["device"]).replace("cuda", "GPU"))
-    told = (f"{facts['name']}: {kind}", f"Licence: {facts['licence']}", f"Device: {device}")
+    told = wording.weights_and_device(facts)
     return (
         f'<header class="us-head"><h1>UniSeg</h1><p class="us-notice" role="note"><strong>{escape(DISCLAIMER)}</strong></p>'
         f'<p class="us-facts">{"".join(f"<span>{escape(fact)}</span>" for fact in told)}</p></header>'
@@ -44,13 +31,9 @@ def header(facts: Mapping[str, Any]) -> str:
 
 def image_facts(volume: Volume, title: str) -> str:
     """Size, voxel size, orientation, warnings."""
-    z, y, x = volume.shape
-    lengths = " × ".join(f"{mm:.3g}" for mm in reversed(volume.spacing_mm))
-    channels = f", {volume.n_channels} channels" if volume.n_channels > 1 else ""
     lines = "".join(f"<li>{escape(warning)}</li>" for warning in volume.warnings)
-    return (
-        f'<p class="us-image"><strong>{escape(title)}</strong><br>{x} × {y} × {z} voxels of {lengths} mm{channels}, '
-        f"{escape(volume.orientation)}</p>{f'<ul class=us-warnings>{lines}</ul>' if lines else ''}"
+    return f'<p class="us-image"><strong>{escape(title)}</strong><br>{escape(wording.size(volume))}</p>' + (
+        f"<ul class=us-warnings>{lines}</ul>" if lines else ""
     )
 
 
@@ -87,29 +70,12 @@ def picture(drawn: np.ndarray, what: str) -> str:
 
 def cost(told: Cost) -> str:
     """What a run will take."""
-    time = "" if told.seconds is None else f", about {duration(told.seconds)}"
-    free = "" if told.free_gb is None else f" of {told.free_gb:.1f}"
-    return f'<p class="us-cost">{told.windows} windows{time}, up to {told.memory_gb:.1f}{free} GB</p>'
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words: ``8 s``, ``3 min``."""
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+    return f'<p class="us-cost">{escape(wording.cost(told))}</p>'
 
 
 def progress(job: Job[Any]) -> str:
     """How far a job is, as a bar and in words."""
-    now = job.progress
-    if job.state is State.QUEUED:
-        n = job.ahead()
-        return _bar(None, f"Waiting for {n} other {'run' if n == 1 else 'runs'}" if n else "Waiting")
-    share = now.done / now.total if now.total else None
-    words = _STAGES.get(now.stage, now.stage)
-    if now.stage == "predict":
-        words += f": window {min(int(now.done) + 1, now.total)} of {now.total}"
-    if job.left_s is not None and now.stage == "predict":
-        words += f", about {duration(job.left_s)} left"
-    return _bar(share, words)
+    return _bar(*wording.progress(job))
 
 
 def _bar(share: float | None, words: str) -> str:
@@ -124,21 +90,12 @@ def done(words: str) -> str:
 
 def trouble(error: BaseException | None) -> str:
     """An error, beside the control that it is about."""
-    if isinstance(error, UniSegError):
-        hint = f"<br>{escape(error.hint)}" if error.hint else ""
-        return f'<div class="us-trouble" role="alert"><strong>{escape(error.message)}</strong>{hint}</div>'
-    return (
-        f'<div class="us-trouble" role="alert"><strong>Something went wrong inside: {escape(type(error).__name__)}</strong>'
-        "<br>The log of the server says more. You can go on.</div>"
-    )
+    message, hint = (escape(words) for words in wording.trouble(error, "The log of the server"))
+    below = f"<br>{hint}" if hint else ""
+    return f'<div class="us-trouble" role="alert"><strong>{message}</strong>{below}</div>'
 
 
 _SURE = {"mean_probability": "Mean probability", "uncertain_share": "Uncertain voxels", "agreement": "Agreement, Dice"}
-
-
-DEMO_ON_A_FILE = (
-    "Demo weights know synthetic phantoms only: on a scan of your own these labels mean nothing. Import the authors' weights."
-)
 
 
 def structures(rows: Iterable[StructureRow], notes: Sequence[str] = ()) -> str:
@@ -158,7 +115,7 @@ def structures(rows: Iterable[StructureRow], notes: Sequence[str] = ()) -> str:
 
 
 def _structure(row: StructureRow, asked: Sequence[str]) -> str:
-    cut = "<small>touches the edge of the image: at least this much</small>" if row.cut_by_field_of_view else ""
+    cut = f"<small>{wording.CUT}</small>" if row.cut_by_field_of_view else ""
     volume = f"{row.volume_ml:,.1f}" if row.volume_ml else "not found"
     numbers = (volume, *(_share(name, getattr(row, name)) for name in asked))
     name = f'<th scope=row><i style="background:{escape(row.color)}"></i>{escape(row.structure)}{cut}'

@@ -17,7 +17,8 @@ import gradio as gr
 from gradio.component_meta import ComponentMeta, updateable
 from gradio.data_classes import FileData, GradioModel
 
-from uniseg_app.web_demo.display import Structure, Window, color_table
+from uniseg_app.grey import Window
+from uniseg_app.web_demo.display import Structure, color_table
 
 _STATIC = Path(__file__).with_name("static")
 _TEMPLATE, _CSS, _JS = ((_STATIC / name).read_text(encoding="utf-8") for name in ("viewer.html", "viewer.css", "viewer.js"))
