@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 # Tests run in two processes of one thread each; more threads would fight over the cores.
 WORKERS ?= 2
 
-.PHONY: demo test browser lint format benchmark clean
+.PHONY: demo test screen lint format benchmark clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -18,12 +18,15 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)  ## The web demo, with a synthetic CT already segmented
 	$(BIN)/uniseg demo
 
-test: $(READY) lint browser  ## Everything CI checks
+test: $(READY) lint screen  ## Everything CI checks
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-# Tests of the page need a browser; where it is missing and cannot be installed, they are skipped and say so.
-browser:
-	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } || echo "no Chromium here: install the system package chromium to test the page"
+# Tests of the page need a browser, those of the napari plugin a screen without a monitor. Where these are missing and cannot be
+# installed, the tests are skipped and say so.
+SCREEN := chromium xvfb xauth libegl1 libgl1 libgl1-mesa-dri libdbus-1-3 libfontconfig1 libglib2.0-0 libxkbcommon-x11-0 libxcb-cursor0 \
+	libxcb-icccm4 libxcb-keysyms1 libxcb-shape0
+screen:
+	@dpkg -s $(SCREEN) >/dev/null 2>&1 || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq --no-install-recommends $(SCREEN); } || echo "to test the page and the window, install these system packages: $(SCREEN)"
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -6,7 +6,7 @@ import csv
 import io
 import math
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -48,20 +48,23 @@ def structure_rows(segmentations: Sequence[Segmentation]) -> Iterator[StructureR
             )
 
 
-def as_csv(segmentations: Sequence[Segmentation]) -> str:
+def as_csv(rows: Iterable[StructureRow]) -> str:
     """The rows as CSV with a header; numbers in full."""
     out = io.StringIO()
     writer = csv.DictWriter(out, [f.name for f in fields(StructureRow)], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(asdict(row) for row in structure_rows(segmentations))
+    writer.writerows(map(asdict, rows))
     return out.getvalue()
 
 
-def save_answers(folder: Path, segmentations: Sequence[Segmentation], known: TaskRegistry) -> list[Path]:
+def save_answers(
+    folder: Path, segmentations: Sequence[Segmentation], known: TaskRegistry, rows: Iterable[StructureRow] | None = None
+) -> list[Path]:
     """Labels of each task and, of several, the map of all; volumes as CSV; the run record. All of it or nothing.
 
     Of a DICOM series the labels come as DICOM-SEG, too; where it lacks what that needs, a text file says what.
-    known: the tasks of the weights, whose order gives the map its values.
+    known: the tasks of the weights, whose order gives the map its values. rows: of the table, where they say more than the
+        segmentations do.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -73,7 +76,7 @@ def save_answers(folder: Path, segmentations: Sequence[Segmentation], known: Tas
                 _save_dicom_seg(staging, answer)
         if len(segmentations) > 1:
             merge(segmentations, known.label_values).save(staging / "merged.nii.gz")
-        (staging / "volumes.csv").write_text(as_csv(segmentations), encoding="utf-8")
+        (staging / "volumes.csv").write_text(as_csv(structure_rows(segmentations) if rows is None else rows), encoding="utf-8")
         write_sealed_json(staging / "run.json", segmentations[0].record.to_dict())
         return sorted(folder / path.name for path in staging.iterdir())
 

@@ -5,7 +5,6 @@ Everything that takes time is a job. A front end asks, looks at the job, and is 
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
 from collections import OrderedDict
@@ -56,7 +55,7 @@ class Choice:
 class Backend:
     """One model, kept; any number of images and people.
 
-    weights: named, or None for those the settings say, else the embedded ones. device, threads: see ``load_model``.
+    weights: named, or None for those the settings say, else the embedded ones. device, threads, precision: see ``load_model``.
     look_every_s: how often somebody who looks is shown a preview, at most.
     """
 
@@ -65,6 +64,7 @@ class Backend:
     threads: int | None = None
     log: JobLog | None = None
     look_every_s: float = 1.0
+    precision: str = "auto"
     lane: Lane = field(init=False)
 
     def __post_init__(self) -> None:
@@ -83,12 +83,22 @@ class Backend:
             if self._model is None:
                 from uniseg_model.predictor import load_model
 
-                self._model = load_model(find_weights(self.weights), device=self.device, threads=self.threads)
+                self._model = load_model(
+                    find_weights(self.weights), device=self.device, precision=self.precision, threads=self.threads
+                )
             return self._model
 
     def warm_up(self) -> Job[Predictor]:
-        """A job that loads the model."""
-        return self.lane.submit("load weights", lambda progress: self.model())
+        """A job that loads the model and learns how fast this device is."""
+
+        def work(progress: ProgressHook) -> Predictor:
+            progress(Progress("load weights"))
+            model = self.model()
+            progress(Progress("measure"))
+            model.measure_speed()
+            return model
+
+        return self.lane.submit("load weights", work)
 
     def facts(self) -> dict[str, Any]:
         """Which weights on which device, for the screen."""
@@ -125,14 +135,14 @@ class Backend:
 
         return self.lane.submit(", ".join(tasks), work, owner)
 
-    def close(self) -> None:
-        """Cancel all jobs and end."""
-        self.lane.close()
+    def close(self, timeout_s: float = 10.0) -> None:
+        """Cancel all jobs and end; wait so long at most for the one that runs."""
+        self.lane.close(timeout_s)
         self._prepared.clear()
 
     def _session(self, volume: Volume) -> Session:
         """A session that shares what was prepared with all on images of the same voxels in the same place, and nothing else."""
-        key, model = _fingerprint(volume), self.model()
+        key, model = volume.fingerprint, self.model()
         with self._loading:
             prepared = self._prepared.pop(key, {})
             self._prepared[key] = prepared
@@ -163,10 +173,3 @@ def _looking(progress: ProgressHook, look: Look | None, every_s: float) -> Progr
             last_s = time.monotonic()
 
     return hook
-
-
-def _fingerprint(volume: Volume) -> str:
-    digest = hashlib.sha256(repr((volume.array.shape, volume.spacing_mm, volume.source.modality)).encode())
-    digest.update(volume.affine.tobytes())
-    digest.update(volume.array.data if volume.array.flags.c_contiguous else volume.array.tobytes())
-    return digest.hexdigest()

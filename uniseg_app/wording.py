@@ -16,7 +16,8 @@ DEMO_ON_A_FILE = (
 CUT = "touches the edge of the image: at least this much"
 
 _STAGES = {
-    "wait": "Waiting", "start": "Starting", "load weights": "Loading the weights", "prepare": "Preparing the image",
+    "wait": "Waiting", "start": "Starting", "load weights": "Loading the weights",
+    "measure": "Measuring this device", "prepare": "Preparing the image",
     "predict": "Segmenting", "compare": "Comparing with the other mirroring", "restore": "Bringing labels back to the image's grid",
 }  # fmt: skip
 _KINDS = {

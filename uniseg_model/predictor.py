@@ -6,6 +6,7 @@ Tasks with the same recipe share one prepared array and, window by window, one e
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 
 from uniseg_model.checkpoint import Checkpoint, load_checkpoint
-from uniseg_model.cost import Cost
+from uniseg_model.cost import ENCODING, Cost
 from uniseg_model.engines import Engine
 from uniseg_model.engines.torch_engine import TorchEngine
 from uniseg_model.errors import OptionError, TaskError
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Options", "Predictor", "Session", "describe_weights", "embedded_weights", "load_model"]
 
+_SHORT_S = 3.0
+
 
 class Predictor:
     """Weights on a device, ready for any number of images.
@@ -60,6 +63,19 @@ class Predictor:
         self.checkpoint = checkpoint
         self.engine: Engine = TorchEngine(checkpoint.network(), device, precision)
         self.decoding_s: float | None = None  # measured by the last run
+
+    def measure_speed(self) -> None:
+        """Compute windows of nothing, so that what a run will take is known before the first; at once where it is known already."""
+        if self.decoding_s is None:
+            first_s = self._computed_nothing_s()  # caches are cold: the second tells more, where it does not take long
+            again_s = self._computed_nothing_s() if first_s < _SHORT_S else first_s
+            self.decoding_s = min(first_s, again_s) / (self.engine.best_batch() * (1 + ENCODING))
+
+    def _computed_nothing_s(self) -> float:
+        windows = torch.zeros(self.engine.best_batch(), self.checkpoint.config.stems[0], *self.engine.window)
+        began_s = time.monotonic()
+        self.engine.run(windows, [0], mirror=False, tick=lambda share: None)
+        return time.monotonic() - began_s
 
     def open(self, volume: Volume, prepared: dict[Recipe, Prepared] | None = None) -> Session:
         """A session on one image.

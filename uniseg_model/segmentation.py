@@ -39,6 +39,7 @@ class Segmentation:
     labels: (Z, Y, X) uint8 on the grid of ``volume``; value i + 1 is ``task.labels[i]``.
     agreement: Dice of each structure with and without mirroring; None unless asked for.
     probability, margin: see :class:`~uniseg_model.preprocess.Restored`; None unless confidence was asked for.
+    edited_voxels: how many labels a person has changed since.
     """
 
     task: Task
@@ -48,6 +49,7 @@ class Segmentation:
     probability: np.ndarray | None = field(default=None, repr=False)
     margin: np.ndarray | None = field(default=None, repr=False)
     agreement: Mapping[str, float] | None = None
+    edited_voxels: int = 0
 
     def mask(self, name: str) -> np.ndarray:
         """(Z, Y, X) bool of one structure.
@@ -97,6 +99,8 @@ class Segmentation:
             "weights": dict(self.record.weights),
             "note": DISCLAIMER,
         }
+        if self.edited_voxels:
+            facts["edited_voxels"] = self.edited_voxels
         if self.margin is not None:
             facts["confidence"] = self.confidence()
         if self.agreement is not None:

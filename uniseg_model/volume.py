@@ -8,6 +8,7 @@ and nothing needs a transpose.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import permutations
@@ -93,6 +94,14 @@ class Volume:
     def intensity_range(self) -> tuple[float, float]:
         """Smallest and largest voxel value of channel 0, NaN left aside."""
         return float(np.nanmin(self.array[0])), float(np.nanmax(self.array[0]))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash that images share only if they have the same voxels in the same place, and say the same of their modality."""
+        digest = hashlib.sha256(repr((self.array.shape, self.spacing_mm, self.source.modality)).encode())
+        digest.update(self.affine.tobytes())
+        digest.update(self.array.data if self.array.flags.c_contiguous else self.array.tobytes())
+        return digest.hexdigest()
 
     def __repr__(self) -> str:
         spacing = " x ".join(f"{s:g}" for s in self.spacing_mm)

@@ -34,7 +34,7 @@ def test_each_structure_has_a_row_with_its_numbers(answers: list[Segmentation]) 
     rows = list(structure_rows(answers))
     assert [(row.task, row.structure) for row in rows] == [("liver", "liver"), ("liver", "liver tumour"), ("spleen", "spleen")]
     assert [row.volume_ml for row in rows] == [*answers[0].volumes_ml().values(), *answers[1].volumes_ml().values()]
-    table = list(csv.DictReader(io.StringIO(as_csv(answers))))
+    table = list(csv.DictReader(io.StringIO(as_csv(structure_rows(answers)))))
     assert [float(line["volume_ml"]) for line in table] == [row.volume_ml for row in rows]
     assert table[0]["color"].startswith("#")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from uniseg_app.web_demo.examples import EXAMPLES
+from uniseg_app.examples import EXAMPLES
 from uniseg_app.web_demo.slices import PLANES
 from uniseg_app.web_demo.viewer import NiivueViewer
 from uniseg_model.predictor import Options

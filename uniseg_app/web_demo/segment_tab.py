@@ -14,11 +14,12 @@ import gradio as gr
 import numpy as np
 
 from uniseg_app.backend import Backend
+from uniseg_app.examples import EXAMPLES, Example
 from uniseg_app.jobs import Job, wait
 from uniseg_app.web_demo import texts
 from uniseg_app.web_demo.controls import lay_out, options_of
 from uniseg_app.web_demo.copies import forget
-from uniseg_app.web_demo.examples import EXAMPLES, Example, FirstExample
+from uniseg_app.web_demo.examples import FirstExample
 from uniseg_app.web_demo.showing import Showing, View
 from uniseg_app.web_demo.uploads import Received, Uploaded, read, receive
 from uniseg_app.web_demo.viewer import POSITION

@@ -111,7 +111,7 @@ class Showing:
             return {button: gr.update(visible=False) for button in (on.download, on.csv, on.glb, on.stl)}
         files = save_answers(visit.folder / "answers", answers, self._backend.model().checkpoint.tasks)
         table = visit.folder / "volumes.csv"
-        table.write_text(as_csv(answers), encoding="utf-8")
+        table.write_text(as_csv(structure_rows(answers)), encoding="utf-8")
         return {
             on.download: _to_fetch(zipped(files, visit.folder / "uniseg-results.zip")),
             on.csv: _to_fetch(table),

@@ -17,11 +17,20 @@ import numpy as np
 from uniseg_model.errors import FileFormatError, ImageError
 from uniseg_model.grids import Grid, check_same_grid
 from uniseg_model.io import nifti
-from uniseg_model.io.nifti import NIFTI_SUFFIXES, read_labels, write_compact, write_image, write_labels, write_map
+from uniseg_model.io.nifti import (
+    NIFTI_SUFFIXES,
+    is_marked_as_labels,
+    read_labels,
+    write_compact,
+    write_image,
+    write_labels,
+    write_map,
+)
 from uniseg_model.volume import Source, Volume
 
 __all__ = [
-    "NIFTI_SUFFIXES", "ImageSize", "read_labels", "read_size", "read_volume", "write_compact", "write_image", "write_labels", "write_map",
+    "NIFTI_SUFFIXES", "ImageSize", "is_marked_as_labels", "read_labels", "read_size", "read_volume", "write_compact", "write_image",
+    "write_labels", "write_map",
 ]  # fmt: skip
 
 

@@ -37,6 +37,7 @@ _HEADERS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 _DEFLATE_LIMIT = 1032  # the most that one byte of a gzip file can unpack to
 _DAMAGED = (OSError, EOFError, ValueError, KeyError, OverflowError, zlib.error, ImageFileError, HeaderDataError)
 _MM_PER_UNIT = {1: 1000.0, 3: 0.001}  # NIfTI's codes for metre and micrometre
+_LABEL_INTENT = 1002
 _LARGEST_LABEL = 2**31 - 1
 _MOST_ASIDE = 1 << 26  # bytes before the first voxel or after the last: notes and padding are far smaller
 _SPACE_UNIT = 7  # the bits of xyzt_units that speak of space
@@ -89,6 +90,15 @@ def read_labels(path: Path) -> tuple[np.ndarray, np.ndarray]:
     if not np.array_equal(values, np.rint(values)) or abs(values).max() > _LARGEST_LABEL:  # NaN is not equal to itself
         raise FileFormatError(f"{path.name} holds values that are not whole numbers up to {_LARGEST_LABEL}, as labels must be")
     return values[0].astype(np.int32), affine
+
+
+def is_marked_as_labels(path: Path) -> bool:
+    """Whether a file says that it holds labels (intent 1002).
+
+    Raises:
+        FileFormatError: not NIfTI.
+    """
+    return int(_raw_header(path)["intent_code"]) == _LABEL_INTENT
 
 
 def write_labels(path: Path, labels: np.ndarray, volume: Volume) -> None:

@@ -1,0 +1,115 @@
+"""Tests of the window: a real viewer on a screen without a monitor, the real demo network on a small synthetic patient."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from uniseg_model.phantom import Phantom, make_phantom
+from uniseg_model.volume import Volume
+
+HERE = Path(__file__).parent
+HAS_SCREEN = bool(os.environ.get("DISPLAY") or shutil.which("Xvfb"))
+LONG_MS = 120_000
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where there is no screen, say so."""
+    if HAS_SCREEN and config.pluginmanager.hasplugin("napari"):
+        return
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.skip(reason="no screen here: the window needs Xvfb and the libraries that the Makefile names"))
+
+
+@pytest.fixture(scope="session")
+def patient() -> Phantom:
+    """A synthetic CT of the trunk that takes one window."""
+    return make_phantom("liver", 7, shape=(32, 48, 56), spacing_mm=(5.0, 5.0, 5.0))
+
+
+@pytest.fixture(scope="session")
+def ct(patient: Phantom) -> Volume:
+    """Its image."""
+    return patient.volume
+
+
+@pytest.fixture(scope="session")
+def tall_ct() -> Volume:
+    """One that takes three windows."""
+    return make_phantom("liver", 7, shape=(64, 48, 56), spacing_mm=(5.0, 5.0, 5.0)).volume
+
+
+@pytest.fixture
+def viewer(make_napari_viewer_proxy: Callable[..., Any], plugin_settings: None) -> Any:
+    """What a panel is given."""
+    return make_napari_viewer_proxy()
+
+
+@pytest.fixture
+def add(viewer: Any) -> Callable[..., list[Any]]:
+    """Put a volume among the layers, as the reader does."""
+    from napari.layers import Layer
+
+    from uniseg_app.napari_plugin.reader import image_layers
+
+    def added(volume: Volume, name: str = "ct", channel_names: tuple[str, ...] = ()) -> list[Any]:
+        return [viewer.add_layer(Layer.create(*data)) for data in image_layers(volume, name, channel_names)]
+
+    return added
+
+
+@pytest.fixture
+def panel(viewer: Any, qtbot: Any) -> Iterator[Any]:
+    """The Segment panel, docked, its weights loaded."""
+    from uniseg_app.napari_plugin.segment import SegmentPanel
+
+    made = SegmentPanel(viewer)
+    viewer.window.add_dock_widget(made, name="Segment")
+    rest(qtbot, made)
+    return made
+
+
+def rest(qtbot: Any, panel: Any) -> None:
+    """Wait until a panel has nothing left to do."""
+    qtbot.waitUntil(lambda: panel.is_idle, timeout=LONG_MS)
+
+
+@pytest.fixture
+def settled(qtbot: Any) -> Callable[[Any], None]:
+    """The same, as a fixture."""
+    return lambda panel: rest(qtbot, panel)
+
+
+@pytest.fixture
+def segment(qtbot: Any) -> Callable[..., None]:
+    """Tick tasks, press the button, wait."""
+    from qtpy.QtCore import Qt
+
+    def pressed(panel: Any, *keys: str) -> None:
+        tick(panel, *keys)
+        rest(qtbot, panel)
+        qtbot.mouseClick(panel.run.start, Qt.MouseButton.LeftButton)
+        rest(qtbot, panel)
+
+    return pressed
+
+
+def tick(panel: Any, *keys: str) -> None:
+    """Tick these tasks and no others, as with the mouse."""
+    from qtpy.QtCore import Qt
+
+    for item in panel.tasks.items():
+        wanted = item.data(0, Qt.ItemDataRole.UserRole) in keys
+        item.setCheckState(0, Qt.CheckState.Checked if wanted else Qt.CheckState.Unchecked)
+
+
+def as_read(array: np.ndarray) -> np.ndarray:
+    """The voxels of a layer, whatever napari keeps them in."""
+    return np.asarray(array)
