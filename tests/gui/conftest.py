@@ -25,7 +25,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     for item in items:
         if HERE in item.path.parents:
-            item.add_marker(pytest.mark.skip(reason="no screen here: the window needs Xvfb and the libraries that the Makefile names"))
+            item.add_marker(
+                pytest.mark.skip(reason="no screen here: the window needs Xvfb and the libraries that the Makefile names")
+            )
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +49,15 @@ def tall_ct() -> Volume:
 
 
 @pytest.fixture
-def viewer(make_napari_viewer_proxy: Callable[..., Any], plugin_settings: None) -> Any:
+def plugin(npe2pm: Any, plugin_settings: None) -> None:
+    """The plugin as napari finds it, with preferences of its own."""
+    from npe2 import PluginManifest
+
+    npe2pm.register(PluginManifest.from_distribution("uniseg-app"))
+
+
+@pytest.fixture
+def viewer(plugin: None, make_napari_viewer_proxy: Callable[..., Any]) -> Any:
     """What a panel is given."""
     return make_napari_viewer_proxy()
 
@@ -93,6 +103,7 @@ def segment(qtbot: Any) -> Callable[..., None]:
     from qtpy.QtCore import Qt
 
     def pressed(panel: Any, *keys: str) -> None:
+        rest(qtbot, panel)
         tick(panel, *keys)
         rest(qtbot, panel)
         qtbot.mouseClick(panel.run.start, Qt.MouseButton.LeftButton)

@@ -163,7 +163,9 @@ def test_a_dicom_folder_is_a_layer_and_several_series_are_several(tmp_path: Path
     assert layer.metadata[PLACED].volume.source.format == "dicom"
 
 
-def test_of_several_series_each_volume_is_a_layer_and_a_localiser_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_several_series_each_volume_is_a_layer_and_a_localiser_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told: list[str] = []
     monkeypatch.setattr("uniseg_app.napari_plugin.reader.show_warning", told.append)
     folder = tmp_path / "study"

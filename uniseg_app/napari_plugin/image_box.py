@@ -24,6 +24,7 @@ class ImageBox(QGroupBox):
         super().__init__("Image")
         self._viewer = viewer
         self._chosen: list[Image] = []
+        self._by_hand = False
         self._rows = QGridLayout()
         self._facts, self._warnings = text(role="faint"), text(role="warning")
         self._asked, self._spacing, self._letters = _asked_for(self.changed)
@@ -73,14 +74,17 @@ class ImageBox(QGroupBox):
         return [layer for layer in self._viewer.layers if isinstance(layer, Image)]
 
     def _layers_changed(self, event: Any = None) -> None:
+        """Channels of one file come one by one, so what nobody has chosen by hand is chosen anew with each."""
         here = self._images()
         left = [layer for layer in self._chosen if layer in here]
-        if left and left == self._chosen:
+        self._by_hand = self._by_hand and left == self._chosen
+        if self._by_hand:
             self._redraw()
-        else:
-            active = self._viewer.layers.selection.active
-            first = left[0] if left else active if active in here else here[-1] if here else None
-            self.choose(self._with_siblings(first) if first is not None else [])
+            return
+        active = self._viewer.layers.selection.active
+        first = left[0] if left else active if active in here else here[-1] if here else None
+        wanted = self._with_siblings(first) if first is not None else []
+        self._redraw() if wanted == self._chosen else self.choose(wanted)
 
     def _with_siblings(self, layer: Image) -> list[Image]:
         """All channels of the volume that a layer is one of, where they are all there; else the layer alone."""
@@ -114,6 +118,7 @@ class ImageBox(QGroupBox):
         return named_for_all(combo, f"Image layer of channel {row + 1}")
 
     def _picked(self, row: int, layer: Image) -> None:
+        self._by_hand = True
         several = len(self._chosen) > 1
         self.choose([*self._chosen[:row], layer, *self._chosen[row + 1 :]] if several else self._with_siblings(layer))
 
@@ -128,10 +133,12 @@ class ImageBox(QGroupBox):
     def _add(self) -> None:
         free = [layer for layer in self._images() if layer not in self._chosen]
         if free and len(self._chosen) < _MOST_CHANNELS:
+            self._by_hand = True
             self.choose([*self._chosen, free[0]])
 
     def _drop(self) -> None:
         if len(self._chosen) > 1:
+            self._by_hand = True
             self.choose(self._chosen[:-1])
 
 

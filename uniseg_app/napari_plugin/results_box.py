@@ -71,7 +71,7 @@ class ResultsBox(QGroupBox):
     @property
     def is_idle(self) -> bool:
         """Whether the table is up to date."""
-        return not self._pause.isActive() and (self._newest is None or self._newest.done())
+        return not self._pause.isActive() and self._newest is None
 
     def rows(self) -> list[StructureRow]:
         """What the table says."""
@@ -126,7 +126,10 @@ class ResultsBox(QGroupBox):
         Watch(self._newest, self).ended.connect(self._show)
 
     def _show(self, job: Job[Measured]) -> None:
-        if job is self._newest and job.state is State.DONE:
+        if job is not self._newest:
+            return
+        self._newest = None
+        if job.state is State.DONE:
             self._measured = [(layer, rows) for layer, rows in job.result() if layer in self._viewer.layers]
             self._fill()
 
@@ -205,7 +208,7 @@ class ResultsBox(QGroupBox):
         if job.state is State.DONE:
             say(self._said, f"Saved in {', '.join(path.name for path in job.result())}.")
         else:
-            say(self._said, " ".join(wording.trouble(job.error, "napari's console")))
+            say(self._said, ". ".join(wording.trouble(job.error, "napari's console")))
 
 
 def _table() -> QTreeWidget:

@@ -52,7 +52,6 @@ class RunBox(QWidget):
     def run(self) -> None:
         """A run has begun."""
         self.tell_trouble("", "")
-        self.start.setEnabled(False)
         self.cancel.setEnabled(True)
         self._bar.setValue(0)
         self._bar.show()
@@ -72,7 +71,6 @@ class RunBox(QWidget):
         """Nothing goes on."""
         self._bar.hide()
         self.cancel.setEnabled(False)
-        self.start.setEnabled(True)
         say(self._words, words)
 
     def tell_trouble(self, message: str, hint: str) -> None:

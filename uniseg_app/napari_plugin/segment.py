@@ -58,7 +58,9 @@ class SegmentPanel(QWidget):
         self._opened: Opened | None = None
         self._run: Job[list[Segmentation]] | None = None
         self._has_begun = False
-        self._asked: dict[str, Job[Any]] = {}  # the newest job of each kind; what an older one says is not heard
+        self._asked: dict[
+            str, Job[Any]
+        ] = {}  # the newest job of each kind, until it is heard of; what an older one says is not heard
         self._weights, self.image, self.tasks = WeightsBox(), ImageBox(napari_viewer), TaskBox()
         self.options, self.run = OptionsBox(self._desk.preferences.device), RunBox()
         self.results = Results(napari_viewer)
@@ -72,14 +74,8 @@ class SegmentPanel(QWidget):
     @property
     def is_idle(self) -> bool:
         """Whether nothing runs, and nothing is being looked at."""
-        return (
-            self._has_begun
-            and self._run is None
-            and all(job.done() for job in self._asked.values())
-            and not self._pause.isActive()
-            and self.found.is_idle
-            and self.view.is_idle
-        )
+        boxes = self.found.is_idle and self.view.is_idle
+        return self._has_begun and self._run is None and not self._asked and not self._pause.isActive() and boxes
 
     def showEvent(self, event: Any) -> None:
         """Be as wide as what is inside, now that fonts are known; it scrolls downwards only."""
@@ -117,8 +113,14 @@ class SegmentPanel(QWidget):
 
     def _ask(self, kind: str, job: Job[Any], answered: Any) -> None:
         """Hear of a job when it has ended, unless another of its kind was asked since."""
+
+        def hear(ended: Job[Any]) -> None:
+            if self._asked.get(kind) is ended:
+                del self._asked[kind]
+                answered(ended)
+
         self._asked[kind] = job
-        Watch(job, self).ended.connect(lambda ended: answered(ended) if self._asked.get(kind) is ended else None)
+        Watch(job, self).ended.connect(hear)
 
     # Weights ----------------------------------------------------------------------------------------------------------
 
@@ -133,7 +135,7 @@ class SegmentPanel(QWidget):
             self._weights.tell(self._desk.backend.facts())
             self._pause.start()
         elif not isinstance(job.error, Cancelled):
-            self._weights.tell_trouble(" ".join(_trouble(job.error)))
+            self._weights.tell_trouble(". ".join(_trouble(job.error)))
 
     # Image ------------------------------------------------------------------------------------------------------------
 
@@ -163,13 +165,16 @@ class SegmentPanel(QWidget):
         self._show(opened.choices)
 
     def _refuse(self, error: BaseException | None) -> None:
-        self.image.tell("", " ".join(_trouble(error)))
+        self.image.tell("", ". ".join(_trouble(error)))
         self._show(())
 
     def _show(self, choices: Sequence[Choice]) -> None:
         self.tasks.show_choices(choices)
-        self.run.start.setEnabled(self._opened is not None and self._run is None)
+        self._offer_start()
         self._pause.start()
+
+    def _offer_start(self) -> None:
+        self.run.start.setEnabled(self._opened is not None and self._run is None)
 
     # What it will take ------------------------------------------------------------------------------------------------
 
@@ -190,7 +195,7 @@ class SegmentPanel(QWidget):
         self._ask("cost", job, self._told_cost)
 
     def _told_cost(self, job: Job[Cost]) -> None:
-        self.run.tell_cost(wording.cost(job.result()) if job.state is State.DONE else " ".join(_trouble(job.error)))
+        self.run.tell_cost(wording.cost(job.result()) if job.state is State.DONE else ". ".join(_trouble(job.error)))
 
     # Runs -------------------------------------------------------------------------------------------------------------
 
@@ -209,6 +214,7 @@ class SegmentPanel(QWidget):
         growing = Growing(opened.placed, display_like(layer), layer.name)
         self._run = self._desk.backend.segment(opened.placed.volume, keys, options, owner="window", look=growing.look)
         self.run.run()
+        self._offer_start()
         watch = Watch(self._run, self)
         watch.progressed.connect(lambda job: self._progressed(job, growing))
         watch.ended.connect(lambda job: self._ended(job, growing))
@@ -220,6 +226,7 @@ class SegmentPanel(QWidget):
     def _ended(self, job: Job[list[Segmentation]], growing: Growing) -> None:
         if job.state is not State.DONE:
             self._run = None
+            self._offer_start()
             self.results.abandon(growing)
             cancelled = isinstance(job.error, Cancelled)
             self.run.rest("Cancelled. What was there before is kept." if cancelled else "")
@@ -233,6 +240,7 @@ class SegmentPanel(QWidget):
 
     def _show_answers(self, job: Job[list[Ready]], growing: Growing) -> None:
         self._run = None
+        self._offer_start()
         if job.state is not State.DONE:
             self.results.abandon(growing)
             self.run.rest()

@@ -46,7 +46,11 @@ class TaskBox(QGroupBox):
     @property
     def keys(self) -> list[str]:
         """The ticked tasks, in prompt order."""
-        return [str(item.data(0, _KEY)) for item in self.items() if item.checkState(0) is Qt.CheckState.Checked]
+        return [
+            str(item.data(0, _KEY))
+            for item in self.items()
+            if _is_offered(item) and item.checkState(0) is Qt.CheckState.Checked
+        ]
 
     def show_choices(self, choices: Sequence[Choice]) -> None:
         """The tasks for another image; what was ticked and is still offered stays so."""
@@ -72,7 +76,7 @@ class TaskBox(QGroupBox):
     def _tick(self, keys: Sequence[str] | set[str]) -> None:
         self._tree.blockSignals(True)
         for item in self.items():
-            wanted = item.data(0, _KEY) in keys and bool(item.flags() & Qt.ItemFlag.ItemIsEnabled)
+            wanted = item.data(0, _KEY) in keys and _is_offered(item)
             item.setCheckState(0, Qt.CheckState.Checked if wanted else Qt.CheckState.Unchecked)
         self._tree.blockSignals(False)
         self._ticked()
@@ -92,6 +96,10 @@ class TaskBox(QGroupBox):
             item.setHidden(words.strip().lower() not in told.lower())
             if words.strip() and not item.isHidden():
                 item.parent().setExpanded(True)
+
+
+def _is_offered(item: QTreeWidgetItem) -> bool:
+    return bool(item.flags() & Qt.ItemFlag.ItemIsEnabled)
 
 
 def _by_modality(choices: Sequence[Choice]) -> dict[str, list[Choice]]:

@@ -51,7 +51,7 @@ class ViewBox(QGroupBox):
     @property
     def is_idle(self) -> bool:
         """Whether no surface is being worked out."""
-        return self._making is None or self._making.done()
+        return self._making is None
 
     def offer_windows(self, windows: Mapping[str, Window]) -> None:
         """Other windows to choose from; what is shown stays."""
@@ -107,7 +107,10 @@ class ViewBox(QGroupBox):
 
     def _enter_3d(self, job: Job[list[Skin]]) -> None:
         say(self._said, "" if job.state is State.DONE else "The surfaces could not be worked out; napari's console says more.")
-        if job is not self._making or not self.in_3d.isChecked() or job.state is not State.DONE:
+        if job is not self._making:
+            return
+        self._making = None
+        if not self.in_3d.isChecked() or job.state is not State.DONE:
             return
         self._hidden = {layer: layer.visible for layer in self._viewer.layers}
         with kept_selection(self._viewer):
