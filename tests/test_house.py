@@ -18,6 +18,9 @@ ONLY_IN = {
     "qtpy": ("uniseg_app/napari_plugin/",),
     "napari": ("uniseg_app/napari_plugin/",),
     "magicgui": ("uniseg_app/napari_plugin/",),
+    "superqt": ("uniseg_app/napari_plugin/",),
+    "pandas": ("uniseg_app/napari_plugin/",),
+    "pint": ("uniseg_app/napari_plugin/",),
     "gradio": ("uniseg_app/web_demo/",),
     "fastapi": ("uniseg_app/web_demo/",),
     "starlette": ("uniseg_app/web_demo/",),
@@ -38,7 +41,12 @@ TORCH_AT_TOP = (
     "uniseg_model/run.py",
     "uniseg_model/sliding.py",
 )
-DOORS = {("uniseg_app.cli.web", "uniseg_app.web_demo"), ("uniseg_app.cli.web", "uniseg_app.web_demo.app")}  # start a front end
+DOORS = {  # start a front end
+    ("uniseg_app.cli.web", "uniseg_app.web_demo"),
+    ("uniseg_app.cli.web", "uniseg_app.web_demo.app"),
+    ("uniseg_app.cli.napari", "uniseg_app.napari_plugin.start"),
+    ("uniseg_app.cli.napari", "uniseg_app.napari_plugin.start.start"),
+}
 FRONT_ENDS = ("uniseg_app.cli", "uniseg_app.napari_plugin", "uniseg_app.web_demo")
 
 

@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from window import LONG_MS, rest, tick
 
+from uniseg_model import Options, Segmentation, load_model
 from uniseg_model.phantom import Phantom, make_phantom
 from uniseg_model.volume import Volume
 
 HERE = Path(__file__).parent
 HAS_SCREEN = bool(os.environ.get("DISPLAY") or shutil.which("Xvfb"))
-LONG_MS = 120_000
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -75,6 +75,31 @@ def add(viewer: Any) -> Callable[..., list[Any]]:
     return added
 
 
+@pytest.fixture(scope="session")
+def answers(ct: Volume) -> dict[str, Segmentation]:
+    """What the demo network finds in the small patient."""
+    keys = ["liver", "spleen"]
+    return dict(zip(keys, load_model(device="cpu").open(ct).segment(keys, Options(confidence=True)), strict=True))
+
+
+@pytest.fixture
+def show_found(panel: Any, add: Any, ct: Volume, answers: dict[str, Segmentation], qtbot: Any) -> Callable[..., list[Any]]:
+    """Put answers into the viewer as the end of a run does, without computing them again."""
+    from uniseg_app.napari_plugin.results import Growing, display_like, made_ready
+    from uniseg_app.napari_plugin.world import Placed
+
+    def shown(*keys: str) -> list[Any]:
+        [image] = add(ct)
+        placed = Placed.of(ct)
+        ready = made_ready([answers[key] for key in keys], placed, [])
+        panel.results.finish(Growing(placed, display_like(image), image.name), ready, lambda: None)
+        qtbot.waitUntil(lambda: len(panel.results.layers()) == len(keys) and panel.results.can_undo, timeout=LONG_MS)
+        rest(qtbot, panel)
+        return panel.results.layers()[::-1]
+
+    return shown
+
+
 @pytest.fixture
 def panel(viewer: Any, qtbot: Any) -> Iterator[Any]:
     """The Segment panel, docked, its weights loaded."""
@@ -84,11 +109,6 @@ def panel(viewer: Any, qtbot: Any) -> Iterator[Any]:
     viewer.window.add_dock_widget(made, name="Segment")
     rest(qtbot, made)
     return made
-
-
-def rest(qtbot: Any, panel: Any) -> None:
-    """Wait until a panel has nothing left to do."""
-    qtbot.waitUntil(lambda: panel.is_idle, timeout=LONG_MS)
 
 
 @pytest.fixture
@@ -110,17 +130,3 @@ def segment(qtbot: Any) -> Callable[..., None]:
         rest(qtbot, panel)
 
     return pressed
-
-
-def tick(panel: Any, *keys: str) -> None:
-    """Tick these tasks and no others, as with the mouse."""
-    from qtpy.QtCore import Qt
-
-    for item in panel.tasks.items():
-        wanted = item.data(0, Qt.ItemDataRole.UserRole) in keys
-        item.setCheckState(0, Qt.CheckState.Checked if wanted else Qt.CheckState.Unchecked)
-
-
-def as_read(array: np.ndarray) -> np.ndarray:
-    """The voxels of a layer, whatever napari keeps them in."""
-    return np.asarray(array)

@@ -11,10 +11,10 @@ import pytest
 
 pytest.importorskip("napari")
 
-from conftest import LONG_MS, tick
 from napari.layers import Image, Labels
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QLabel, QTreeWidget
+from qtpy.QtWidgets import QTreeWidget
+from window import LONG_MS, click, tick, words
 
 from uniseg_app.napari_plugin.answers import ANSWER, PROVENANCE, answer_of
 from uniseg_model import load_model
@@ -22,15 +22,6 @@ from uniseg_model.errors import OutOfMemoryError
 from uniseg_model.volume import Volume
 
 Layers = Callable[..., list[Any]]
-
-
-def words(widget: Any) -> str:
-    """Everything a widget says now."""
-    return "\n".join(label.text() for label in widget.findChildren(QLabel) if not label.isHidden())
-
-
-def click(qtbot: Any, button: Any) -> None:
-    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
 
 
 def answers(viewer: Any) -> dict[str, Labels]:

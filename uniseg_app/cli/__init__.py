@@ -8,6 +8,7 @@ so that ``--help`` and ``tasks`` answer at once.
     prompts     prompts
     predict     tasks, segment, demo                    training    train
     weights     weights import | info | verify         web         web, the page of demo
+    napari      napari
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Annotated
 
 import typer
 
-from uniseg_app.cli import data, predict, prompts, training, web, weights
+from uniseg_app.cli import data, napari, predict, prompts, training, web, weights
 from uniseg_app.console import say, tell_error, warn
 from uniseg_model import DISCLAIMER, __version__
 from uniseg_model.errors import UniSegError
@@ -39,6 +40,7 @@ app.command()(training.train)
 app.command()(data.evaluate)
 app.command()(predict.demo)
 app.command()(web.web)
+app.command()(napari.napari)
 
 
 def _version(wanted: bool) -> None:

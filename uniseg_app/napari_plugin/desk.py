@@ -7,11 +7,14 @@ for in a second one, and does not wait behind it.
 from __future__ import annotations
 
 import atexit
+import ctypes
+import importlib.util
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
@@ -19,6 +22,9 @@ from uniseg_app.backend import Backend
 from uniseg_app.jobs import Job, Lane
 from uniseg_app.napari_plugin.preferences import Preferences, read_preferences, remember_weights
 from uniseg_model.progress import ProgressHook
+
+if TYPE_CHECKING:
+    from uniseg_model.predictor import Predictor
 
 T = TypeVar("T")
 _EVERY_MS = 100
@@ -41,14 +47,22 @@ class Desk(QObject):
         self._panels = 0
         atexit.register(self._quick.close, _FAREWELL_S)
 
+    def warm_up(self) -> Job[Predictor]:
+        """A job that loads the model, without holding up the window."""
+        self.backend.lane.submit("open libraries", lambda progress: _open_libraries())
+        return self.backend.warm_up()
+
     def ask(self, title: str, work: Callable[[ProgressHook], T]) -> Job[T]:
         """A short job beside the one that segments."""
         return self._quick.submit(title, work)
 
     def use_weights(self, path: Path | None) -> None:
         """From now on these; what runs with others is cancelled."""
-        remember_weights(path)
         self._use(replace(self.preferences, weights=path))
+
+    def keep_weights(self) -> None:
+        """They can be loaded: use them the next time, too."""
+        remember_weights(self.preferences.weights)
 
     def use_device(self, device: str, precision: str) -> None:
         """From now on there, and so; what runs elsewhere is cancelled."""
@@ -104,6 +118,15 @@ class Watch(QObject):
         self._timer.stop()
         self.ended.emit(self._job)
         self.deleteLater()
+
+
+def _open_libraries() -> None:
+    """Open torch's largest library. ``import torch`` would do so while it holds Python's lock, and the window would stand still."""
+    found = importlib.util.find_spec("torch")
+    for folder in (found.submodule_search_locations or []) if found else []:
+        for path in Path(folder, "lib").glob("*torch_cpu.*"):
+            with suppress(OSError):  # importing it will tell what is wrong with it
+                ctypes.CDLL(str(path))
 
 
 def _backend(preferences: Preferences) -> Backend:

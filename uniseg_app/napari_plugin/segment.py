@@ -43,9 +43,11 @@ class Opened:
     choices: tuple[Choice, ...]
 
     @classmethod
-    def of(cls, backend: Backend, seen: Sequence[Seen], given: Given) -> Opened:
-        """Takes a moment, for a job. Raises what :func:`layers.placed` and the model do."""
+    def of(cls, backend: Backend, warm: Job[Any] | None, seen: Sequence[Seen], given: Given) -> Opened:
+        """Takes a moment, for a job. Raises what :func:`layers.placed` and the model do. warm: the job that loads the model."""
         one = placed(seen, given)
+        if warm is not None:
+            warm.result()
         return cls(one, tuple(backend.choices(one.volume)))
 
 
@@ -127,12 +129,13 @@ class SegmentPanel(QWidget):
     def _load(self) -> None:
         self._has_begun = True
         self._weights.wait()
-        self._ask("weights", self._desk.backend.warm_up(), self._loaded)
+        self._ask("weights", self._desk.warm_up(), self._loaded)
         self._look()
 
     def _loaded(self, job: Job[Any]) -> None:
         if job.state is State.DONE:
             self._weights.tell(self._desk.backend.facts())
+            self._desk.keep_weights()
             self._pause.start()
         elif not isinstance(job.error, Cancelled):
             self._weights.tell_trouble(". ".join(_trouble(job.error)))
@@ -152,8 +155,10 @@ class SegmentPanel(QWidget):
             return
         self.image.ask_about(seen)
         self.image.tell("Looking at the image")
-        backend, given = self._desk.backend, self.image.given
-        self._ask("image", self._desk.ask("look at an image", lambda progress: Opened.of(backend, seen, given)), self._looked)
+        backend, given, warm = self._desk.backend, self.image.given, self._asked.get("weights")
+        self._ask(
+            "image", self._desk.ask("look at an image", lambda progress: Opened.of(backend, warm, seen, given)), self._looked
+        )
 
     def _looked(self, job: Job[Opened]) -> None:
         if job.state is not State.DONE:
@@ -211,7 +216,7 @@ class SegmentPanel(QWidget):
         except UniSegError as exc:
             self.run.tell_trouble(exc.message, exc.hint)
             return
-        growing = Growing(opened.placed, display_like(layer), layer.name)
+        growing = Growing(opened.placed, display_like(layer), layer.name, self.results.standing())
         self._run = self._desk.backend.segment(opened.placed.volume, keys, options, owner="window", look=growing.look)
         self.run.run()
         self._offer_start()
@@ -225,30 +230,30 @@ class SegmentPanel(QWidget):
 
     def _ended(self, job: Job[list[Segmentation]], growing: Growing) -> None:
         if job.state is not State.DONE:
-            self._run = None
-            self._offer_start()
             self.results.abandon(growing)
             cancelled = isinstance(job.error, Cancelled)
-            self.run.rest("Cancelled. What was there before is kept." if cancelled else "")
+            self._at_rest("Cancelled. What was there before is kept." if cancelled else "")
             if not cancelled:
                 self.run.tell_trouble(*_trouble(job.error))
             return
         self.run.write("Bringing labels into the viewer")
-        shown, answers = self.results.layers(), job.result()
-        making = self._desk.ask("labels for the viewer", lambda progress: made_ready(answers, growing.placed, shown))
+        standing, answers = self.results.standing(), job.result()
+        making = self._desk.ask("labels for the viewer", lambda progress: made_ready(answers, growing.placed, standing))
         Watch(making, self).ended.connect(lambda made: self._show_answers(made, growing))
 
     def _show_answers(self, job: Job[list[Ready]], growing: Growing) -> None:
+        if job.state is State.DONE:
+            seconds = sum(job.result()[0].answer.record.seconds.values())
+            self.results.finish(growing, job.result(), lambda: self._at_rest(f"Done in {wording.duration(seconds)}."))
+            return
+        self.results.abandon(growing)
+        self._at_rest()
+        self.run.tell_trouble(*_trouble(job.error))
+
+    def _at_rest(self, words: str = "") -> None:
         self._run = None
         self._offer_start()
-        if job.state is not State.DONE:
-            self.results.abandon(growing)
-            self.run.rest()
-            self.run.tell_trouble(*_trouble(job.error))
-            return
-        self.results.finish(growing, job.result())
-        seconds = sum(job.result()[0].answer.record.seconds.values())
-        self.run.rest(f"Done in {wording.duration(seconds)}.")
+        self.run.rest(words)
 
     def _cancel(self) -> None:
         if self._run is not None:

@@ -36,7 +36,7 @@ class TaskBox(QGroupBox):
         row = QHBoxLayout()
         row.addWidget(self._count, 1)
         row.addWidget(small_button("All suiting", self._tick_suiting, "Tick every task that suits this image"))
-        row.addWidget(small_button("None", lambda: self._tick(()), "Tick nothing"))
+        row.addWidget(small_button("None", lambda: self.tick(()), "Tick nothing"))
         box = QVBoxLayout(self)
         box.addWidget(self._search)
         box.addWidget(self._tree)
@@ -64,7 +64,7 @@ class TaskBox(QGroupBox):
         for index in range(self._tree.topLevelItemCount()):
             top = self._tree.topLevelItem(index)
             top.setExpanded(not top.isDisabled() and bool(top.data(0, _KEY)))
-        self._tick(ticked)
+        self.tick(ticked)
         self._filter(self._search.text())
 
     def items(self) -> Iterator[QTreeWidgetItem]:
@@ -73,7 +73,8 @@ class TaskBox(QGroupBox):
             group = self._tree.topLevelItem(index)
             yield from (item for n in range(group.childCount()) if (item := group.child(n)).data(0, _KEY))
 
-    def _tick(self, keys: Sequence[str] | set[str]) -> None:
+    def tick(self, keys: Sequence[str] | set[str]) -> None:
+        """Tick these tasks, as far as they are offered, and no others."""
         self._tree.blockSignals(True)
         for item in self.items():
             wanted = item.data(0, _KEY) in keys and _is_offered(item)
@@ -82,7 +83,7 @@ class TaskBox(QGroupBox):
         self._ticked()
 
     def _tick_suiting(self) -> None:
-        self._tick({choice.task.key for choice in self._choices if choice.suits})
+        self.tick({choice.task.key for choice in self._choices if choice.suits})
 
     def _ticked(self) -> None:
         n_suit = sum(choice.suits for choice in self._choices)
