@@ -61,6 +61,15 @@ def test_the_model_is_loaded_once(backend: Backend, ct: Volume) -> None:
     assert backend.facts()["device"] == "cpu"
 
 
+def test_what_a_run_will_take_is_known_once_the_model_is_warm(backend: Backend, ct: Volume) -> None:
+    assert backend.cost(ct, ["liver"]).seconds is None
+    backend.warm_up().result(LONG_S)
+    one, two = (backend.cost(ct, keys).seconds for keys in (["liver"], ["liver", "spleen"]))
+    assert one is not None
+    assert two is not None
+    assert 0 < one < two < 2 * one  # the encoding is shared
+
+
 def test_nothing_is_prepared_twice_not_even_for_somebody_else(
     backend: Backend, ct: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ pytest.importorskip("napari")
 from napari.layers import Image, Labels, Surface
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QToolButton
-from window import click, tick
+from window import LONG_MS, click, tick
 
 from uniseg_model.volume import Volume
 
@@ -84,9 +84,21 @@ def test_surfaces_stand_for_the_structures_and_go_away_again(
     np.testing.assert_allclose(viewer.scene.camera.view_direction, (0, 1, 0), atol=1e-6)  # from the front
     np.testing.assert_allclose(viewer.scene.camera.up_direction, (-1, 0, 0), atol=1e-6)  # the head up
     press(qtbot, panel, "3D")
+    assert viewer.dims.ndisplay == 2
+    settled(panel)
     assert not [layer for layer in viewer.layers if isinstance(layer, Surface)]
     assert all(layer.visible for layer in viewer.layers)
-    assert viewer.dims.ndisplay == 2
+
+
+def test_3d_can_be_left_before_all_surfaces_have_come(
+    viewer: Any, panel: Any, pair: tuple[Labels, Labels], settled: Settled, qtbot: Any
+) -> None:
+    press(qtbot, panel, "3D")
+    qtbot.waitUntil(lambda: viewer.dims.ndisplay == 3, timeout=LONG_MS)
+    press(qtbot, panel, "3D")
+    settled(panel)
+    assert not [layer for layer in viewer.layers if isinstance(layer, Surface)]
+    assert all(layer.visible for layer in viewer.layers)
 
 
 def test_in_3d_the_table_shows_and_hides_surfaces(

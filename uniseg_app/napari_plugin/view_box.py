@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from napari.layers import Image, Labels, Layer
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QComboBox, QGridLayout, QGroupBox, QHBoxLayout, QSlider, QToolButton, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
@@ -33,6 +33,10 @@ class ViewBox(QGroupBox):
         self._hidden: dict[Layer, bool] = {}
         self._surfaces: list[Layer] = []
         self._making: Job[list[Skin]] | None = None
+        self._to_come: list[Skin] = []
+        self._to_go: list[Layer] = []
+        self._turns = QTimer(self, singleShot=True, interval=0)
+        self._turns.timeout.connect(self._take_turn)
         self._beside: SideBySide | None = None
         self._said = text()
         self.in_3d = _toggle("3D", self._turn_3d, "What is shown as smooth surfaces, from the front")
@@ -50,8 +54,8 @@ class ViewBox(QGroupBox):
 
     @property
     def is_idle(self) -> bool:
-        """Whether no surface is being worked out."""
-        return self._making is None
+        """Whether no surface is being worked out, or waits to be shown or to go."""
+        return self._making is None and not self._turns.isActive()
 
     def offer_windows(self, windows: Mapping[str, Window]) -> None:
         """Other windows to choose from; what is shown stays."""
@@ -112,23 +116,36 @@ class ViewBox(QGroupBox):
         self._making = None
         if not self.in_3d.isChecked() or job.state is not State.DONE:
             return
-        self._hidden = {layer: layer.visible for layer in self._viewer.layers}
-        with kept_selection(self._viewer):
-            self._surfaces = [self._viewer.add_layer(surface_layer(skin)) for skin in job.result()]
+        self._hidden = {layer: layer.visible for layer in self._viewer.layers if layer not in self._to_go}
         for layer in self._hidden:
             layer.visible = False
         show_3d(self._viewer)
+        self._to_come = list(job.result())
+        self._turns.start()
+
+    def _take_turn(self) -> None:
+        """One surface comes or goes; the window does something else before the next."""
+        if self._to_go:
+            layer = self._to_go.pop()
+            if layer in self._viewer.layers:
+                self._viewer.layers.remove(layer)
+        elif self._to_come:
+            with kept_selection(self._viewer):
+                self._surfaces.append(self._viewer.add_layer(surface_layer(self._to_come.pop(0))))
+        if self._to_go or self._to_come:
+            self._turns.start()
 
     def _leave_3d(self) -> None:
         for layer in self._surfaces:
-            if layer in self._viewer.layers:
-                self._viewer.layers.remove(layer)
+            layer.visible = False
         for layer, visible in self._hidden.items():
             if layer in self._viewer.layers:
                 layer.visible = visible
         if self._hidden:
             show_plane(self._viewer, "Axial")
-        self._surfaces, self._hidden = [], {}
+        self._to_go += self._surfaces
+        self._surfaces, self._hidden, self._to_come = [], {}, []
+        self._turns.start()
         say(self._said, "")
 
     # Two answers ------------------------------------------------------------------------------------------------------
