@@ -70,6 +70,8 @@ def test_the_window_of_a_ticked_task_comes_first(panel: Any, add: Layers, settle
 def test_surfaces_stand_for_the_structures_and_go_away_again(
     viewer: Any, panel: Any, pair: tuple[Labels, Labels], settled: Settled, qtbot: Any
 ) -> None:
+    viewer.dims.set_current_step(0, 5)
+    place = viewer.dims.point
     press(qtbot, panel, "3D")
     settled(panel)
     surfaces = {layer.name: layer for layer in viewer.layers if isinstance(layer, Surface)}
@@ -86,6 +88,7 @@ def test_surfaces_stand_for_the_structures_and_go_away_again(
     press(qtbot, panel, "3D")
     assert viewer.dims.ndisplay == 2
     settled(panel)
+    assert viewer.dims.point == place
     assert not [layer for layer in viewer.layers if isinstance(layer, Surface)]
     assert all(layer.visible for layer in viewer.layers)
 
@@ -150,6 +153,10 @@ def test_one_answer_fades_into_the_other(panel: Any, pair: tuple[Labels, Labels]
     assert (left.opacity, right.opacity) == (pytest.approx(0.7), 0)
     panel.view.fade.setValue(20)
     assert (left.opacity, right.opacity) == (0, pytest.approx(0.7))
+
+
+def test_two_different_answers_are_offered_for_comparison(panel: Any, pair: tuple[Labels, Labels]) -> None:
+    assert {panel.view.left.currentData(), panel.view.right.currentData()} == set(pair)
 
 
 def test_an_answer_cannot_be_compared_with_itself(viewer: Any, panel: Any, pair: tuple[Labels, Labels]) -> None:

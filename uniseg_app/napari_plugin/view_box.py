@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from napari.layers import Image, Labels, Layer
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QComboBox, QGridLayout, QGroupBox, QHBoxLayout, QSlider, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QGridLayout, QGroupBox, QHBoxLayout, QLabel, QSlider, QToolButton, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
 from uniseg_app.grey import Window
@@ -30,7 +30,8 @@ class ViewBox(QGroupBox):
         super().__init__("View")
         self._viewer, self._desk, self._results, self._image = viewer, desk, results, image
         self._windows: Mapping[str, Window] = {}
-        self._hidden: dict[Layer, bool] = {}
+        self._hidden: dict[Layer, bool] = {}  # what 3D hides, and whether it was visible
+        self._place: tuple[float, ...] = ()  # where the viewer looked before
         self._surfaces: list[Layer] = []
         self._making: Job[list[Skin]] | None = None
         self._to_come: list[Skin] = []
@@ -72,10 +73,11 @@ class ViewBox(QGroupBox):
         row.addWidget(self.in_3d)
         row.addStretch()
         grid = QGridLayout(compare)
-        for column, widget in enumerate((self.left, self.right)):
-            grid.addWidget(widget, 0, column)
-        grid.addWidget(self.fade, 1, 0, 1, 2)
-        grid.addWidget(self.beside, 2, 0, 1, 2)
+        for row_of, (words, widget) in enumerate((("Left", self.left), ("Right", self.right), ("Fade", self.fade))):
+            grid.addWidget(QLabel(words), row_of, 0)
+            grid.addWidget(widget, row_of, 1)
+        grid.addWidget(self.beside, 3, 1)
+        grid.setColumnStretch(1, 1)
         self._compare = QCollapsible("Compare two answers")
         self._compare.addWidget(compare)
         box.addLayout(row)
@@ -117,6 +119,7 @@ class ViewBox(QGroupBox):
         if not self.in_3d.isChecked() or job.state is not State.DONE:
             return
         self._hidden = {layer: layer.visible for layer in self._viewer.layers if layer not in self._to_go}
+        self._place = self._viewer.dims.point
         for layer in self._hidden:
             layer.visible = False
         show_3d(self._viewer)
@@ -129,6 +132,8 @@ class ViewBox(QGroupBox):
             layer = self._to_go.pop()
             if layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)
+            if not self._to_go and self._viewer.dims.ndisplay == 2:
+                self._viewer.dims.point = self._place  # once more: beside a surface it is rounded to other steps
         elif self._to_come:
             with kept_selection(self._viewer):
                 self._surfaces.append(self._viewer.add_layer(surface_layer(self._to_come.pop(0))))
@@ -143,6 +148,7 @@ class ViewBox(QGroupBox):
                 layer.visible = visible
         if self._hidden:
             show_plane(self._viewer, "Axial")
+            self._viewer.dims.point = self._place
         self._to_go += self._surfaces
         self._surfaces, self._hidden, self._to_come = [], {}, []
         self._turns.start()
@@ -152,13 +158,14 @@ class ViewBox(QGroupBox):
 
     def _offer(self, event: Any = None) -> None:
         answers = self._results.layers()
-        for combo, other in ((self.left, 0), (self.right, 1)):
-            chosen = combo.currentData()
+        left, right = self.left.currentData(), self.right.currentData()
+        left = _one_of(answers, left)
+        right = _one_of([layer for layer in answers if layer is not left], right)
+        for combo, chosen in ((self.left, left), (self.right, right)):
             combo.clear()
             for layer in answers:
                 combo.addItem(layer.name, layer)
-            wanted = next((i for i, layer in enumerate(answers) if layer is chosen), min(other, len(answers) - 1))
-            combo.setCurrentIndex(wanted)
+            combo.setCurrentIndex(next((i for i, layer in enumerate(answers) if layer is chosen), -1))
         self._compare.setVisible(len(answers) > 1)
 
     def _pair(self) -> tuple[Labels, Labels] | None:
@@ -184,6 +191,11 @@ class ViewBox(QGroupBox):
         self.in_3d.setChecked(False)
         self._beside = SideBySide(self._viewer, image, *pair)
         say(self._said, titles(*pair))
+
+
+def _one_of(layers: Sequence[Labels], wanted: Labels | None) -> Labels | None:
+    """The wanted one where it is among them, else the first."""
+    return next((layer for layer in layers if layer is wanted), next(iter(layers), None))
 
 
 def _toggle(words: str, turned: Callable[[bool], None], tip: str) -> QToolButton:
