@@ -71,12 +71,16 @@ def statistics_csv(found: PromptSet) -> str:
 def plane_csv(found: PromptSet) -> str:
     """Where each prompt lies in the plane."""
     points = found.plane().points
-    return _csv(["task", "across", "up"], ([task.key, *point] for task, point in zip(found.tasks, points.tolist(), strict=True)))
+    return _csv(
+        ["task", "across", "up"], ([task.key, *point] for task, point in zip(found.tasks, points.tolist(), strict=True))
+    )
 
 
 def voxels_csv(found: PromptSet) -> str:
     """Every number of each prompt, a line a voxel; z, y, x counted from 0."""
-    rows = ([task.key, *at, value] for task, prompt in zip(found.tasks, found.array, strict=True) for at, value in _voxels(prompt))
+    rows = (
+        [task.key, *at, value] for task, prompt in zip(found.tasks, found.array, strict=True) for at, value in _voxels(prompt)
+    )
     return _csv(["task", "z", "y", "x", "value"], rows)
 
 

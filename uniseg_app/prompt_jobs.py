@@ -92,7 +92,10 @@ class PromptJobs:
     ) -> Job[Saliency]:
         """A job that tells where the prompt matters for a structure; see ``Session.saliency``."""
         return self._submit(
-            f"sensitivity, {task}", volume, lambda session, told: session.saliency(task, structure, options, region, told), owner
+            f"sensitivity, {task}",
+            volume,
+            lambda session, told: session.saliency(task, structure, options, region, told),
+            owner,
         )
 
     def sheet(

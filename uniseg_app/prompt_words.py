@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-LEVELS = "Every window is normalised by itself: look at where a map is high, and do not compare its level from window to window."
+LEVELS = (
+    "Every window is normalised by itself: look at where a map is high, and do not compare its level from window to window."
+)
 DIFFERENCE = "Orange: the first task's prompt is higher there; blue: the second's is. Both come from the same windows."
 OTHER_KIND = (
     "A task for another kind of image is not silent: its prompt may outline something here, and that means nothing. "

@@ -180,7 +180,10 @@ def learned_section(learned: PromptSet, *, own_scale: bool = False) -> str:
     """The universal prompt's channels as stacks of slices. own_scale: each from minus to plus its own largest value."""
     most = float(np.abs(learned.array).max())
     if own_scale:
-        said, stacks = '<p class="bar">Each picture has its own scale, from blue (minus) to orange (plus).</p>', _own_stacks(learned)
+        said, stacks = (
+            '<p class="bar">Each picture has its own scale, from blue (minus) to orange (plus).</p>',
+            _own_stacks(learned),
+        )
     else:
         said, stacks = (
             color_bar(-most, most, DIVERGING, "learned value"),
@@ -191,7 +194,10 @@ def learned_section(learned: PromptSet, *, own_scale: bool = False) -> str:
 
 
 def _statistics(inspection: Inspection) -> str:
-    titles = [f"This image{_on_grid(inspection, found)}" if isinstance(found, PromptMaps) else "Learned" for _, found in inspection.sets()]
+    titles = [
+        f"This image{_on_grid(inspection, found)}" if isinstance(found, PromptMaps) else "Learned"
+        for _, found in inspection.sets()
+    ]
     return statistics_section({title: found for title, (_, found) in zip(titles, inspection.sets(), strict=True)})
 
 
