@@ -59,7 +59,7 @@ def change_rows(found: WhatIf) -> list[ChangeRow]:
 def changes_csv(rows: Iterable[ChangeRow]) -> str:
     """The rows as CSV with a header; numbers in full."""
     names = [f.name for f in fields(ChangeRow)]
-    return _csv(names, ([value for value in asdict(row).values()] for row in rows))
+    return _csv(names, (list(asdict(row).values()) for row in rows))
 
 
 def statistics_csv(found: PromptSet) -> str:

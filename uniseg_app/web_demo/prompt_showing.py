@@ -67,12 +67,12 @@ class PromptShowing:
 
     def whole(self, visit: Visit, wish: Wish) -> View:
         """Everything."""
-        return {self._on.progress: "", self._on.trouble: "", **self._offered(visit, wish), **self.part(visit, wish)}
+        return _merged({self._on.progress: "", self._on.trouble: ""}, self._offered(visit, wish), self.part(visit, wish))
 
     def part(self, visit: Visit, wish: Wish) -> View:
         """What depends on the view."""
         try:
-            return {**self._laid(visit, wish), **self.pictures(visit, wish)}
+            return _merged(self._laid(visit, wish), self.pictures(visit, wish))
         except UniSegError as exc:  # such as weights without prompts
             return {self._on.report: "", self._on.trouble: texts.trouble(exc)}
 
@@ -231,7 +231,7 @@ class PromptShowing:
         on = self._on
         idle = {on.run: gr.update(interactive=True), on.cancel: gr.update(interactive=False), on.progress: ""}
         if job.state is State.DONE:
-            return {**idle, **self.part(visit, wish), on.progress: texts.done("Done.")}
+            return _merged(idle, self.part(visit, wish), {on.progress: texts.done("Done.")})
         if isinstance(job.error, Cancelled):
             return {**idle, on.progress: texts.done("Cancelled. What was seen before is kept.")}
         if not isinstance(job.error, UniSegError):
@@ -303,6 +303,15 @@ def _dropdown(choices: list[tuple[str, str]], wanted: str | None, first: int = 0
     values = [value for _, value in choices]
     value = wanted if wanted in values else next(iter(values[first:] or values), None)
     return gr.update(choices=choices, value=value)
+
+
+def _merged(*views: View) -> View:
+    """All of them; what several say of one control goes together, the last word being the later one's."""
+    merged: View = {}
+    for control, value in ((control, value) for view in views for control, value in view.items()):
+        both = isinstance(value, dict) and isinstance(merged.get(control), dict)
+        merged[control] = {**merged[control], **value} if both else value
+    return merged
 
 
 def _other_title(choice: Choice) -> str:
