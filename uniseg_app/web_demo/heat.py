@@ -18,6 +18,7 @@ from uniseg_model.prompts.colors import DIVERGING, VIRIDIS, painted
 from uniseg_model.volume import Volume
 
 _LEVELS = 254  # 1 to 254
+_OPAQUE = 3.0  # from a third of the largest value on
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,10 +36,13 @@ class Heat:
     exact: dict[str, Any] | None = field(default=None, repr=False)
 
     def colors(self) -> dict[str, list[Any]]:
-        """The colours by level, as of ``display.color_table``."""
-        rows = painted(np.linspace(0, 1, _LEVELS), 0, 1, self.scale).astype(int)
+        """The colours by level, as of ``display.color_table``; around 0, where there is little to see, the scan shines through."""
+        share = np.linspace(0, 1, _LEVELS)
+        rows = painted(share, 0, 1, self.scale).astype(int)
+        alpha = np.clip(np.abs(2 * share - 1) * _OPAQUE, 0, 1) if self.scale == DIVERGING else np.ones(_LEVELS)
         channels = {name: [0, *rows[:, i].tolist()] for i, name in enumerate("RGB")}
-        return {**channels, "A": [0, *[255] * _LEVELS], "I": list(range(_LEVELS + 1)), "labels": [""] * (_LEVELS + 1)}
+        clear = [0, *np.rint(255 * alpha).astype(int).tolist()]
+        return {**channels, "A": clear, "I": list(range(_LEVELS + 1)), "labels": [""] * (_LEVELS + 1)}
 
 
 def cells_heat(

@@ -15,7 +15,7 @@ LEARNED, IMAGE, CHANGE, SENSITIVITY, SHEET = (
     "What the weights learned", "This image", "What changes if", "Sensitivity", "Contact sheet",
 )  # fmt: skip
 VIEWS = (LEARNED, IMAGE, CHANGE, SENSITIVITY, SHEET)
-SHARED, OWN_SCALE = "One for all tasks", "Each task its own"
+SHARED, OWN_SCALE = "One for all", "Each its own"
 SWAP, BLEND, ZERO, SHUFFLE, FOREIGN, OWN = (
     "Another task's prompt", "A blend with another task's", "No prompt (zeros)", "Its own, shuffled", "Another image's prompt",
     "Its own (nothing changes)",
@@ -39,7 +39,7 @@ class Asked:
     shown: gr.Dropdown
     minus: gr.Dropdown
     task: gr.Dropdown
-    change: gr.Radio
+    change: gr.Dropdown
     other: gr.Dropdown
     share: gr.Slider
     seed: gr.Number
@@ -103,7 +103,7 @@ def lay_out(script_url: str) -> tuple[Controls, Asked, list[gr.Button]]:
     """The tab; also the buttons of the examples, in their order."""
     with gr.Row(elem_classes="us-columns us-prompts"):
         with gr.Column(scale=2, min_width=330, elem_classes="us-left"):
-            view = gr.Radio(list(VIEWS), value=LEARNED, label="What to look at", elem_classes="us-views-of-prompts")
+            view = gr.Radio(list(VIEWS), value=LEARNED, label="What to look at", elem_classes="us-narrow")
             image = gr.HTML(padding=False)
             with gr.Row(elem_classes="us-examples", visible=False) as offer:
                 examples = [gr.Button(example.title, size="sm", min_width=0) for example in EXAMPLES]
@@ -111,8 +111,8 @@ def lay_out(script_url: str) -> tuple[Controls, Asked, list[gr.Button]]:
             about_tasks = gr.HTML(padding=False)
             with gr.Column(elem_classes="us-run", visible=False) as run_box:
                 with gr.Row():
-                    run = gr.Button("Look", variant="primary", min_width=120)
-                    cancel = gr.Button("Cancel", variant="stop", interactive=False, min_width=80)
+                    run = gr.Button("Look", variant="primary", scale=3, min_width=190)
+                    cancel = gr.Button("Cancel", variant="stop", interactive=False, scale=2, min_width=80)
                 progress = gr.HTML(padding=False)
             trouble = gr.HTML(padding=False)
         with gr.Column(scale=5, min_width=330, elem_classes="us-right"):
@@ -130,11 +130,11 @@ def lay_out(script_url: str) -> tuple[Controls, Asked, list[gr.Button]]:
 
 
 def _asked(view: gr.Radio) -> Asked:
-    scale = gr.Radio([SHARED, OWN_SCALE], value=SHARED, label="Colour scale of the channels")
+    scale = gr.Radio([SHARED, OWN_SCALE], value=SHARED, label="Colour scale", elem_classes="us-narrow")
     tasks = gr.CheckboxGroup(label="Whose prompts", choices=[], elem_classes="us-tasks", visible=False)
     task = gr.Dropdown(label="Task", choices=[], visible=False, filterable=False)
     structure = gr.Dropdown(label="Structure", choices=[], visible=False, filterable=False)
-    change = gr.Radio(list(CHANGES), value=SWAP, label="Its decoder is told", visible=False, elem_classes="us-listed")
+    change = gr.Dropdown(list(CHANGES), value=SWAP, label="Its decoder is told", visible=False, filterable=False)
     other = gr.Dropdown(label="The other task", choices=[], visible=False, filterable=False)
     share = gr.Slider(0, 1, 0.5, step=0.05, label="Share of the other prompt", visible=False)
     seed = gr.Number(0, label="Seed of the shuffle", precision=0, minimum=0, visible=False)

@@ -70,7 +70,7 @@ def learned(found: PromptSet, *, own_scale: bool) -> str:
     """What training left in the weights."""
     return (
         learned_section(found, own_scale=own_scale) + _numbers({"learned_prompts.csv": voxels_csv(found)})
-        + similarity_section(found, "Learned prompts compared") + _matrices(found, "learned")
+        + similarity_section(found, "Learned prompts compared", has_plane=True) + _matrices(found, "learned")
         + statistics_section({"Learned": found}) + _numbers({"learned_statistics.csv": statistics_csv(found)})
     )  # fmt: skip
 
@@ -100,7 +100,7 @@ def what_if(found: WhatIf, layer: str, said: str, cautions: Sequence[str]) -> st
         f"<td>{'neither found it' if row.dice is None else f'{row.dice:.3f}'}</td><td>{signed(row.mean_change, 4)}</td></tr>"
         for row in change_rows(found)
     )
-    head = header_cells(["Structure", "Before, ml", "After, ml", "Change, ml", "Dice", "Mean probability"])
+    head = header_cells(["Structure", "Before, ml", "After, ml", "Change, ml", "Dice", "Change of mean probability"])
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
     counts = ", ".join(
         f"{int(np.count_nonzero(found.difference == value)):,} voxels {name}" for value, (name, _) in DIFFERENCES.items()

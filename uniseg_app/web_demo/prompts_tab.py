@@ -90,7 +90,9 @@ class PromptsTab:
         return self._showing.whole(self._visit(request), Wish(*values))
 
     def _viewed(self, request: gr.Request, *values: Any) -> View:
-        return {self._on.trouble: "", **self._showing.part(self._visit(request), Wish(*values))}
+        visit = self._visit(request)
+        quiet = {} if visit.is_busy else {self._on.progress: ""}
+        return {self._on.trouble: "", **quiet, **self._showing.part(visit, Wish(*values))}
 
     def _drawn(self, request: gr.Request, *values: Any) -> View:
         return self._showing.pictures(self._visit(request), Wish(*values))

@@ -97,8 +97,8 @@ def _titles(found: PromptSet) -> list[str]:
     return [task.key.replace("_", " ") for task in found.tasks]
 
 
-def similarity_section(found: PromptSet, title: str) -> str:
-    """How alike prompts are: matrices with their trees, and the plane."""
+def similarity_section(found: PromptSet, title: str, *, has_plane: bool = False) -> str:
+    """How alike prompts are: matrices with their trees, and the plane. has_plane: it is open from the beginning."""
     names, size = _titles(found), found.array[0].size
     odds = f" Two prompts of {size} numbers drawn at random would lie within ±{chance(size):.2f} two times in three."
     more = "" if isinstance(found, PromptMaps) else odds
@@ -109,7 +109,7 @@ def similarity_section(found: PromptSet, title: str) -> str:
         f'<section><h2>{escape(title)}</h2><p class="how">{_ALIKE}{escape(more)}</p>'
         f"{matrix_table(names, found.similarity(), found.tree(), f'{title}, by correlation')}"
         f'<details><summary>By cosine</summary><p class="how">{_COSINE}</p>{cosine}</details>'
-        f'<details><summary>In a plane</summary><p class="how">{_PLANE} Across: {first} of the variance; up: {second}.</p>'
+        f'<details{" open" if has_plane else ""}><summary>In a plane</summary><p class="how">{_PLANE} Across: {first} of the variance; up: {second}.</p>'
         f'<div class="plots"><figure>{plane_plot(names, plane, f"{title}, in a plane")}</figure></div></details></section>'
     )
 
