@@ -20,7 +20,7 @@ def test_levels_run_from_1_to_254_and_nothing_is_0() -> None:
 
 def test_every_voxel_has_the_color_of_its_cell_and_none_beyond() -> None:
     """Cells of 2 x 3 x 2 voxels; the last two planes of the copy lie beyond them."""
-    copy = Volume(np.zeros((1, 6, 6, 4), np.float32), AFFINE)
+    copy = Volume(np.ones((1, 6, 6, 4), np.float32), AFFINE)
     to_voxel = np.diag([2.0, 3.0, 2.0, 1.0])
     to_voxel[:3, 3] = [0.5, 1.0, 0.5]  # the middle of the first cell
     cells = np.arange(8.0).reshape(2, 2, 2)
@@ -31,7 +31,7 @@ def test_every_voxel_has_the_color_of_its_cell_and_none_beyond() -> None:
 
 
 def test_the_exact_numbers_go_along_with_where_they_are() -> None:
-    copy = Volume(np.zeros((1, 4, 4, 4), np.float32), AFFINE)
+    copy = Volume(np.ones((1, 4, 4, 4), np.float32), AFFINE)
     cells = np.array([[[1.23456, np.nan]]])
     exact = cells_heat("prompt", cells, AFFINE, copy, (0.0, 2.0)).exact
     assert exact is not None
@@ -40,12 +40,11 @@ def test_the_exact_numbers_go_along_with_where_they_are() -> None:
     np.testing.assert_allclose(place, [0, 0, 1])
 
 
-def test_what_did_not_change_is_clear() -> None:
-    copy = Volume(np.zeros((1, 1, 1, 3), np.float32), AFFINE)
-    heat = change_heat("change", np.array([[[-0.5, 0.0, 0.25]]], np.float32), copy)
-    assert heat.levels.ravel().tolist() == [1, 0, 191]  # (0.25 + 0.5) of 253 steps, counted from 1
+def test_what_hardly_changed_is_clear() -> None:
+    copy = Volume(np.ones((1, 2, 2, 4), np.float32), AFFINE)
+    heat = change_heat("change", np.tile(np.float32([-0.5, 0.0, -0.009, 0.25]), (2, 2, 1)), copy)
+    assert heat.levels[1, 1].tolist() == [1, 0, 0, 191]  # (0.25 + 0.5) of 253 steps, counted from 1
     assert (heat.low, heat.high) == (-0.5, 0.5)
     colors = heat.colors()
-    assert colors["A"][0] == 0
-    assert colors["A"][1] == 255
+    assert colors["A"] == [0, *[255] * 254]
     assert len(colors["R"]) == 255

@@ -18,7 +18,6 @@ from uniseg_model.prompts.colors import DIVERGING, VIRIDIS, painted
 from uniseg_model.volume import Volume
 
 _LEVELS = 254  # 1 to 254
-_OPAQUE = 3.0  # from a third of the largest value on
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,13 +35,10 @@ class Heat:
     exact: dict[str, Any] | None = field(default=None, repr=False)
 
     def colors(self) -> dict[str, list[Any]]:
-        """The colours by level, as of ``display.color_table``; around 0, where there is little to see, the scan shines through."""
-        share = np.linspace(0, 1, _LEVELS)
-        rows = painted(share, 0, 1, self.scale).astype(int)
-        alpha = np.clip(np.abs(2 * share - 1) * _OPAQUE, 0, 1) if self.scale == DIVERGING else np.ones(_LEVELS)
+        """The colours by level, as of ``display.color_table``."""
+        rows = painted(np.linspace(0, 1, _LEVELS), 0, 1, self.scale).astype(int)
         channels = {name: [0, *rows[:, i].tolist()] for i, name in enumerate("RGB")}
-        clear = [0, *np.rint(255 * alpha).astype(int).tolist()]
-        return {**channels, "A": clear, "I": list(range(_LEVELS + 1)), "labels": [""] * (_LEVELS + 1)}
+        return {**channels, "A": [0, *[255] * _LEVELS], "I": list(range(_LEVELS + 1)), "labels": [""] * (_LEVELS + 1)}
 
 
 def cells_heat(
@@ -62,11 +58,11 @@ def cells_heat(
     return Heat(name, *limits, DIVERGING if around_zero else VIRIDIS, nearest, exact)
 
 
-def change_heat(name: str, values: np.ndarray, copy: Volume) -> Heat:
-    """A map (Z, Y, X) of what may be above or below 0, on the image's grid; exactly 0 is clear."""
+def change_heat(name: str, values: np.ndarray, copy: Volume, clear_below: float = 0.01) -> Heat:
+    """A map (Z, Y, X) of what may be above or below 0, on the image's grid; what changed by less than ``clear_below`` is clear."""
     most = float(np.abs(values).max()) or 1.0
-    levels = np.where(values == 0, np.uint8(0), levels_of(values, -most, most))
-    return Heat(name, -most, most, DIVERGING, display_labels(levels, copy))
+    levels = np.where(np.abs(values) < clear_below, np.uint8(0), levels_of(values, -most, most))
+    return Heat(name, -most, most, DIVERGING, display_labels(levels, copy), {"clear_below": clear_below})
 
 
 def levels_of(values: np.ndarray, low: float, high: float) -> np.ndarray:

@@ -50,7 +50,8 @@ class ViewerHeat(GradioModel):
     """Numbers that are shown as colours in place of structures; see :class:`~uniseg_app.web_demo.heat.Heat`.
 
     ramp: the colours from low to high. to_cells: rows of the matrix from mm (right, anterior, superior) to a cell (z, y, x) of ``cells``, of
-    which ``shape`` tells how many there are; without cells, what is told is as exact as the colours, 1 in 253.
+    which ``shape`` tells how many there are; without cells, what is told is as exact as the colours, 1 in 253. clear_below: what is
+    nearer to 0 has no colour.
     """
 
     name: str
@@ -60,6 +61,7 @@ class ViewerHeat(GradioModel):
     shape: tuple[int, int, int] | None = None
     to_cells: list[list[float]] | None = None
     cells: list[float | None] | None = None
+    clear_below: float = 0.0
 
 
 class ViewerScene(GradioModel):

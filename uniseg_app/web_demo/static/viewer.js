@@ -199,7 +199,7 @@ function heatAt(heat, mm, level) {
     const value = heat.cells[(at[0] * heat.shape[1] + at[1]) * heat.shape[2] + at[2]];
     return value === null ? null : number(value);
   }
-  return level ? 'about ' + number(heat.low + (heat.high - heat.low) * (level - 1) / 253, 2) : '0';
+  return level ? 'about ' + number(heat.low + (heat.high - heat.low) * (level - 1) / 253, 2) : 'under ' + heat.clear_below;
 }
 
 // --- the legend
