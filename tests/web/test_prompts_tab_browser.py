@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Callable, Iterator
 from itertools import combinations
 from pathlib import Path
@@ -11,16 +10,26 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import COMMAND_LINE, WITHOUT_WEBGL, Server, Visitor, colored, needs_a_browser, serving
+from browser import COMMAND_LINE, WITHOUT_WEBGL, Server, Visitor, colored, needs_a_browser, serving, until, visiting
 
 from uniseg_app.examples import EXAMPLES
 
 pytestmark = needs_a_browser
 
 ORANGE, SKY = (230, 159, 0), (86, 180, 233)  # only after, only before
-LEAVING_AT_ONCE = """
+LEAVING_WHEN_TOLD = """
+import sys, threading, time
+from pathlib import Path
 from uniseg_app.web_demo import app
-app._IDLE_S = app._SWEEP_EVERY_S = 0.5
+
+def when_told(call, every_s):
+    def wait():
+        while not Path(sys.argv[1]).exists():
+            time.sleep(0.1)
+        call()
+    threading.Thread(target=wait, daemon=True).start()
+
+app._IDLE_S, app._repeat = 0.0, when_told
 app.serve(app.WebRequest(port=0), lambda line: print(line, flush=True))
 """
 
@@ -64,8 +73,8 @@ class Onlooker:
         return self.look_at("This image").viewer_ready().press("Read the prompts").done()
 
     def choose(self, label: str, option: str) -> Onlooker:
-        self.page.get_by_role("listbox", name=label).or_(self.page.get_by_label(label, exact=True)).first.click()
-        self.page.get_by_role("option", name=option, exact=True).click()
+        self.page.get_by_label(label, exact=True).first.click()
+        self.page.locator(f"li[role=option][aria-label={option!r}]").click()
         return self
 
     def picture(self) -> np.ndarray:
@@ -81,9 +90,16 @@ class Onlooker:
         return {row.locator("th").inner_text().strip(): row.locator("td").all_inner_texts() for row in rows}
 
 
+@pytest.fixture(scope="module")
+def one(chromium: Any, server: Server) -> Iterator[Onlooker]:
+    with visiting(chromium, server.url) as visit:
+        yield Onlooker(visit().wait()).learned()
+
+
 @pytest.fixture
-def onlooker(visit: Callable[..., Visitor]) -> Onlooker:
-    return Onlooker(visit().wait()).learned()
+def onlooker(one: Onlooker) -> Onlooker:
+    """The same somebody in all tests, to whom nothing has happened but looks."""
+    return one.look_at("What the weights learned").learned()
 
 
 def test_what_the_weights_learned_is_shown_without_being_asked(onlooker: Onlooker, tmp_path: Path) -> None:
@@ -98,7 +114,7 @@ def test_what_the_weights_learned_is_shown_without_being_asked(onlooker: Onlooke
     with page.expect_download() as download:
         page.get_by_role("link", name="learned_correlation.csv").click()
     download.value.save_as(tmp_path / "matrix.csv")
-    rows = {row["task"]: row for row in csv.DictReader((tmp_path / "matrix.csv").open(encoding="utf-8"))}
+    rows = {row["task"]: row for row in csv.DictReader((tmp_path / "matrix.csv").read_text(encoding="utf-8").splitlines())}
     a, b = (name.replace(" ", "_") for name in pair.split(" and "))
     assert f"{float(rows[a][b]):.3f}" == value
     page.get_by_role("radio", name="Each its own").check()
@@ -148,7 +164,7 @@ def test_another_prompt_at_one_window_changes_the_answer(onlooker: Onlooker, tmp
     with onlooker.page.expect_download() as download:
         onlooker.press("Table (.csv)")
     download.value.save_as(tmp_path / "what_if.csv")
-    rows = list(csv.DictReader(io.StringIO((tmp_path / "what_if.csv").read_text(encoding="utf-8"))))
+    rows = list(csv.DictReader((tmp_path / "what_if.csv").read_text(encoding="utf-8").splitlines()))
     assert f"{float(rows[0]['before_ml']):,.1f}" == before
     onlooker.look_at("Probability change")
     onlooker.page.locator(".us-prompts .us-legend", has_text="change of probability").wait_for()
@@ -185,12 +201,17 @@ def test_a_cancelled_sheet_leaves_the_tab_ready(onlooker: Onlooker, tmp_path: Pa
 
 def test_without_an_image_it_says_so_and_offers_one(chromium: Any, tmp_path: Path) -> None:
     """The tab was open so long that its scan was removed."""
-    with serving(tmp_path, "-c", LEAVING_AT_ONCE) as server:
-        page = chromium.new_page(viewport={"width": 1280, "height": 900})
-        onlooker = Onlooker(Visitor(page, server.url).wait())
-        onlooker.look_at("This image").press("Read the prompts")
-        page.locator(".us-prompts .us-trouble", has_text="the scan is not here any more").wait_for()
-        page.close()
+    told = tmp_path / "told"
+    with serving(tmp_path, "-c", LEAVING_WHEN_TOLD, str(told)) as server, visiting(chromium, server.url) as visit:
+        onlooker = Onlooker(visit().wait()).learned().look_at("This image").viewer_ready()
+        told.touch()
+        until(lambda: not server.visits, "the visit was over")
+        onlooker.press("Read the prompts")
+        onlooker.page.locator(".us-prompts .us-trouble", has_text="the scan is not here any more").wait_for()
+        onlooker.look_at("Contact sheet").look_at("This image")
+        onlooker.page.locator(".us-prompts .us-done", has_text="No image is open").wait_for()
+        onlooker.page.locator(".us-prompts .us-examples button", has_text="Prostate").click()
+        onlooker.page.locator(".us-prompts .us-image", has_text="Example: Prostate").wait_for()
 
 
 def test_a_phone_shows_every_view_without_scrolling_sideways(visit: Callable[..., Visitor]) -> None:

@@ -92,7 +92,10 @@ class PromptsTab:
     def _viewed(self, request: gr.Request, *values: Any) -> View:
         visit = self._visit(request)
         quiet = {} if visit.is_busy else {self._on.progress: ""}
-        return {self._on.trouble: "", **quiet, **self._showing.part(visit, Wish(*values))}
+        show = (
+            self._showing.part if visit.volume else self._showing.whole
+        )  # where there is no image any more, nothing can be chosen
+        return {self._on.trouble: "", **quiet, **show(visit, Wish(*values))}
 
     def _drawn(self, request: gr.Request, *values: Any) -> View:
         return self._showing.pictures(self._visit(request), Wish(*values))
