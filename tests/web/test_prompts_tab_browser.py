@@ -225,10 +225,11 @@ def test_a_phone_shows_every_view_without_scrolling_sideways(visit: Callable[...
 def test_the_keyboard_reaches_views_and_values(onlooker: Onlooker) -> None:
     page = onlooker.page
     page.get_by_role("radio", name="What the weights learned").focus()
-    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
     page.get_by_role("button", name="Read the prompts").wait_for()
-    page.get_by_role("radio", name="This image").focus()
-    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Space")
     page.locator(".us-report .stack").first.wait_for()
     page.locator(".us-report .slices[tabindex]").first.focus()
     page.keyboard.press("ArrowRight")
