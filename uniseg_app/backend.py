@@ -117,7 +117,7 @@ class Backend:
         Raises:
             TaskError, ModalityError, OptionError: as the run itself.
         """
-        return self._session(volume).cost(tasks, options)
+        return self.session(volume).cost(tasks, options)
 
     def segment(
         self, volume: Volume, tasks: Sequence[str], options: Options | None = None, *, owner: str = "", look: Look | None = None
@@ -129,7 +129,7 @@ class Backend:
 
         def work(progress: ProgressHook) -> list[Segmentation]:
             progress(Progress("load weights"))
-            session = self._session(volume)
+            session = self.session(volume)
             session.cost(tasks, options).check()
             return session.segment(tasks, options, _looking(progress, look, self.look_every_s))
 
@@ -140,8 +140,11 @@ class Backend:
         self.lane.close(timeout_s)
         self._prepared.clear()
 
-    def _session(self, volume: Volume) -> Session:
-        """A session that shares what was prepared with all on images of the same voxels in the same place, and nothing else."""
+    def session(self, volume: Volume) -> Session:
+        """A session that shares what was prepared with all on images of the same voxels in the same place, and nothing else.
+
+        For work in the lane: see :mod:`uniseg_app.prompt_jobs`. Slow as :meth:`model` is.
+        """
         key, model = volume.fingerprint, self.model()
         with self._loading:
             prepared = self._prepared.pop(key, {})

@@ -18,8 +18,10 @@ CUT = "touches the edge of the image: at least this much"
 _STAGES = {
     "wait": "Waiting", "start": "Starting", "load weights": "Loading the weights",
     "measure": "Measuring this device", "prepare": "Preparing the image",
+    "prompts": "Reading the prompts", "gradients": "Working out gradients",
     "predict": "Segmenting", "compare": "Comparing with the other mirroring", "restore": "Bringing labels back to the image's grid",
 }  # fmt: skip
+_BY_WINDOW = ("predict", "prompts", "gradients")
 _KINDS = {
     "demo": "demo weights, trained on synthetic phantoms only: of no use on patients",
     "official": "the UniSeg authors' weights",
@@ -63,9 +65,9 @@ def progress(job: Job[Any]) -> tuple[float | None, str]:
         return None, f"Waiting for {n} other {'run' if n == 1 else 'runs'}" if n else "Waiting"
     share = now.done / now.total if now.total else None
     words = _STAGES.get(now.stage, now.stage)
-    if now.stage == "predict":
+    if now.stage in _BY_WINDOW:
         words += f": window {min(int(now.done) + 1, now.total)} of {now.total}"
-    if job.left_s is not None and now.stage == "predict":
+    if job.left_s is not None and now.stage in _BY_WINDOW:
         words += f", about {duration(job.left_s)} left"
     return share, words
 

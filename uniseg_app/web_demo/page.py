@@ -9,6 +9,7 @@ import gradio as gr
 from uniseg_app.backend import Backend
 from uniseg_app.web_demo import texts
 from uniseg_app.web_demo.api import Api
+from uniseg_app.web_demo.prompts_tab import PromptsTab
 from uniseg_app.web_demo.segment_tab import SegmentTab, Welcome
 from uniseg_app.web_demo.visits import Visits
 
@@ -20,8 +21,10 @@ def make_page(backend: Backend, visits: Visits, script_url: str, welcome: Welcom
     with gr.Blocks(title="UniSeg", analytics_enabled=False, fill_width=True, delete_cache=(600, 7200)) as page:
         gr.HTML(texts.header(backend.facts()), padding=False)
         with gr.Tabs():
-            with gr.Tab("Segment"):
+            with gr.Tab("Segment") as segment:
                 tab = SegmentTab(backend, visits, script_url, welcome)
+            with gr.Tab("Prompts") as prompts:
+                PromptsTab(backend, visits, script_url, tab).connect_tabs(prompts, segment)
             with gr.Tab("About"):
                 gr.Markdown(_ABOUT)
         Api(backend, visits)

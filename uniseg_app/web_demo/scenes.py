@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,8 +20,9 @@ from uniseg_app.web_demo.display import (
     write_display_image,
     write_display_labels,
 )
+from uniseg_app.web_demo.heat import Heat
 from uniseg_app.web_demo.slices import Overlay, draw_slice
-from uniseg_app.web_demo.viewer import ViewerScene, scene
+from uniseg_app.web_demo.viewer import ViewerScene, heat_scene, scene
 from uniseg_model.tasks import Task, TaskRegistry
 from uniseg_model.volume import Volume
 
@@ -64,6 +65,13 @@ class Stage:
         path = self._folder / f"labels-{self._count}.nii.gz"
         write_display_labels(path, layers.labels, self.copy)
         return scene(self._image, layers.windows, unit, path, layers.structures)
+
+    def heat_scene(self, heat: Heat, known: Sequence[Task] = ()) -> ViewerScene:
+        """For the viewer, with numbers over the image. known: tasks whose windows are offered."""
+        self._count += 1
+        path = self._folder / f"heat-{self._count}.nii.gz"
+        write_display_labels(path, heat.levels, self.copy)
+        return heat_scene(self._image, grey_windows(self.copy, known), "HU" if is_ct(self.copy) else "", path, heat)
 
     def slice(self, layers: Layers, plane: str, number: int) -> np.ndarray:
         """For browsers without the viewer: a picture, (h, w, 3) uint8."""

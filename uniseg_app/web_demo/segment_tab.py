@@ -28,12 +28,12 @@ from uniseg_model.errors import OptionError, OutputError, UniSegError
 from uniseg_model.predictor import Options
 from uniseg_model.volume import Triple, Volume
 
-_LOOK_EVERY_S = 0.3
+LOOK_EVERY_S = 0.3
 _QUIET = {"api_visibility": "private", "show_progress": "hidden"}
 # Gradio 6 closes a tab's stream when its last queued event ends. A next one whose request arrives just then is never heard of, so as
 # few events as can be are queued: those that go on and tell.
-_AT_ONCE = {**_QUIET, "queue": False}
-_STREAMED = {**_QUIET, "concurrency_limit": None}
+AT_ONCE = {**_QUIET, "queue": False}
+STREAMED = {**_QUIET, "concurrency_limit": None}
 _WITH_POSITION = f"(...inputs) => [...inputs.slice(0, -1), ...({POSITION})()]"  # in place of the last input
 
 
@@ -59,7 +59,7 @@ class SegmentTab:
         self._showing = Showing(self._on, backend)
         self._connect()
         if welcome.on_picture:
-            self._on.viewer.loaded(welcome.on_picture, None, None, **_AT_ONCE)
+            self._on.viewer.loaded(welcome.on_picture, None, None, **AT_ONCE)
 
     @property
     def outputs(self) -> list[Any]:
@@ -69,17 +69,17 @@ class SegmentTab:
     def _connect(self) -> None:
         on, asked, place = self._on, self._asked.all(), gr.JSON(visible=False)
         for door in (on.files, on.folder):
-            door.upload(self._uploaded, door, on.all(), **_AT_ONCE)
-        on.series.input(self._chosen, on.series, on.all(), **_AT_ONCE)
+            door.upload(self._uploaded, door, on.all(), **AT_ONCE)
+        on.series.input(self._chosen, on.series, on.all(), **AT_ONCE)
         for button, example in zip(self._examples, EXAMPLES, strict=True):
-            button.click(self._shower(example), None, on.all(), **_AT_ONCE)
+            button.click(self._shower(example), None, on.all(), **AT_ONCE)
         changes = [on.tasks.change, *(control.change for control in asked)]
-        gr.on(changes, self._told_cost, [on.tasks, *asked], on.cost, trigger_mode="always_last", **_AT_ONCE)
-        on.segment.click(self._segment, [on.tasks, *asked, place], on.all(), js=_WITH_POSITION, **_STREAMED)
-        on.cancel.click(self._cancelled, None, None, **_AT_ONCE)
-        on.viewer.nowebgl(self._plain, None, on.all(), **_AT_ONCE)
-        on.plane.input(self._planed, on.plane, [on.number, on.slice], **_AT_ONCE)
-        on.number.input(self._scrolled, on.number, on.slice, trigger_mode="always_last", **_AT_ONCE)
+        gr.on(changes, self._told_cost, [on.tasks, *asked], on.cost, trigger_mode="always_last", **AT_ONCE)
+        on.segment.click(self._segment, [on.tasks, *asked, place], on.all(), js=_WITH_POSITION, **STREAMED)
+        on.cancel.click(self._cancelled, None, None, **AT_ONCE)
+        on.viewer.nowebgl(self._plain, None, on.all(), **AT_ONCE)
+        on.plane.input(self._planed, on.plane, [on.number, on.slice], **AT_ONCE)
+        on.number.input(self._scrolled, on.number, on.slice, trigger_mode="always_last", **AT_ONCE)
 
     def _visit(self, request: gr.Request) -> Visit:
         return self._visits.of(request.session_hash)
@@ -95,7 +95,7 @@ class SegmentTab:
         job = self._first.job
         if job is None or job.done():
             return
-        while not wait(job, _LOOK_EVERY_S) and self._is_as_opened(visit):
+        while not wait(job, LOOK_EVERY_S) and self._is_as_opened(visit):
             yield {on.progress: texts.progress(job)}
         if self._is_as_opened(visit):
             visit.keep(self._first.answers() or ())
@@ -107,11 +107,14 @@ class SegmentTab:
 
     def _shower(self, example: Example) -> Any:
         def show(request: gr.Request) -> View:
-            visit = self._visit(request)
-            visit.show(example.volume(), example.caption)
-            return {**self._showing.whole(visit), self._on.files: None}
+            return self.show_example(self._visit(request), example)
 
         return show
+
+    def show_example(self, visit: Visit, example: Example) -> View:
+        """An example in place of what was shown; the views of :attr:`outputs`."""
+        visit.show(example.volume(), example.caption)
+        return {**self._showing.whole(visit), self._on.files: None}
 
     def _uploaded(self, paths: list[str] | None, request: gr.Request) -> View:
         visit = self._visit(request)
@@ -183,22 +186,19 @@ class SegmentTab:
                 raise
 
     def _begun(self, visit: Visit, keys: list[str], options: Options, place_mm: Triple | None) -> Job[Any]:
-        if visit.volume is None:
-            raise OptionError(
-                "the scan is not here any more: the server was started anew", hint="Drop it again, or choose an example."
-            )
+        volume = visit.image()
         if not keys:
             raise OptionError("no task is ticked", hint="Tick at least one under “What to look for”.")
         if visit.is_busy:
             raise OptionError("a run is going on already", hint="Wait for it, or cancel it.")
-        options = options.focused_on(_voxel(visit.volume, place_mm)) if place_mm else options
-        return self._backend.segment(visit.volume, keys, options, owner=visit.key, look=visit.looker())
+        options = options.focused_on(voxel_at(volume, place_mm)) if place_mm else options
+        return self._backend.segment(volume, keys, options, owner=visit.key, look=visit.looker())
 
     def _followed(self, visit: Visit, job: Job[Any]) -> Iterator[View]:
         """Progress and previews; what came of it is kept. Whoever closes the tab cancels."""
         seen = visit.version
         try:
-            while not wait(job, _LOOK_EVERY_S):
+            while not wait(job, LOOK_EVERY_S):
                 view = {self._on.progress: texts.progress(job)}
                 if visit.version != seen:
                     seen, view = visit.version, {**view, **self._showing.pictures(visit)}
@@ -224,7 +224,7 @@ class SegmentTab:
             return texts.trouble(exc)
 
 
-def _voxel(volume: Volume, place_mm: Triple) -> Triple:
-    """The voxel Z, Y, X at a place (right, anterior, superior) in mm."""
+def voxel_at(volume: Volume, place_mm: Triple) -> Triple:
+    """The voxel Z, Y, X at a place (right, anterior, superior) in mm; it may lie outside."""
     z, y, x = (float(at) for at in (np.linalg.inv(volume.affine) @ [*place_mm, 1.0])[:3])
     return z, y, x

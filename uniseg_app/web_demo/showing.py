@@ -17,7 +17,6 @@ from uniseg_app.jobs import Job, State
 from uniseg_app.meshes import save_meshes
 from uniseg_app.web_demo import texts
 from uniseg_app.web_demo.controls import Controls
-from uniseg_app.web_demo.scenes import Stage
 from uniseg_app.web_demo.slices import n_slices, slice_through
 from uniseg_app.web_demo.visits import Visit
 from uniseg_model.errors import OptionError, UniSegError
@@ -43,7 +42,7 @@ class Showing:
         return {
             on.series: gr.update(visible=False),
             on.image: texts.image_facts(volume, visit.title) if volume else "",
-            on.tasks: gr.update(choices=[(_title(c), c.task.key) for c in offered], value=list(visit.answers)),
+            on.tasks: gr.update(choices=[(task_title(c), c.task.key) for c in offered], value=list(visit.answers)),
             on.about_tasks: texts.about_tasks(choices),
             on.progress: "", on.trouble: "",
             on.table: texts.structures(structure_rows(answers), _notes(answers)),
@@ -52,7 +51,7 @@ class Showing:
 
     def pictures(self, visit: Visit) -> View:
         """The image with what is found so far."""
-        on, stage = self._on, _stage(visit)
+        on, stage = self._on, visit.staged()
         if stage is None:
             return {on.viewer: None}
         layers = stage.layers(visit.labels(), self._backend.model().checkpoint.tasks)
@@ -63,7 +62,7 @@ class Showing:
 
     def plain(self, visit: Visit) -> View:
         """From now on as single slices, beginning in the middle."""
-        on, stage = self._on, _stage(visit)
+        on, stage = self._on, visit.staged()
         visit.is_plain = True
         why = "This browser does not offer WebGL2, which the 3D viewer needs: here are plain slices."
         view = {on.viewer: gr.update(visible=False), on.slices: gr.update(visible=True), on.progress: texts.done(why)}
@@ -71,7 +70,7 @@ class Showing:
 
     def plane(self, visit: Visit, plane: str) -> View:
         """Slices of that plane, beginning in the middle."""
-        on, stage = self._on, _stage(visit)
+        on, stage = self._on, visit.staged()
         if stage is None:
             return {}
         middle = stage.copy.affine @ [*(np.array(stage.copy.shape) - 1) / 2, 1]
@@ -113,8 +112,8 @@ class Showing:
         table = visit.folder / "volumes.csv"
         table.write_text(as_csv(structure_rows(answers)), encoding="utf-8")
         return {
-            on.download: _to_fetch(zipped(files, visit.folder / "uniseg-results.zip")),
-            on.csv: _to_fetch(table),
+            on.download: to_fetch(zipped(files, visit.folder / "uniseg-results.zip")),
+            on.csv: to_fetch(table),
             **self._surfaces(visit.folder, answers),
         }
 
@@ -124,18 +123,12 @@ class Showing:
             save_meshes(answers, *buttons.values())
         except OptionError:  # nothing was found
             return {button: gr.update(visible=False) for button in buttons}
-        return {button: _to_fetch(path) for button, path in buttons.items()}
+        return {button: to_fetch(path) for button, path in buttons.items()}
 
 
-def _to_fetch(path: Path) -> Any:
+def to_fetch(path: Path) -> Any:
+    """A download button that offers a file."""
     return gr.update(visible=True, value=str(path))
-
-
-def _stage(visit: Visit) -> Stage | None:
-    """The stage of what a visit looks at; nothing before it has an image."""
-    if visit.volume is not None and visit.stage is None:
-        visit.stage = Stage(visit.volume, visit.folder)
-    return visit.stage
 
 
 def _notes(answers: Sequence[Segmentation]) -> list[str]:
@@ -145,5 +138,6 @@ def _notes(answers: Sequence[Segmentation]) -> list[str]:
     return list(dict.fromkeys([wording.DEMO_ON_A_FILE] * is_demo + notes))
 
 
-def _title(choice: Choice) -> str:
+def task_title(choice: Choice) -> str:
+    """A task's title, marked where something speaks against it."""
     return choice.task.title if choice.suits else f"{choice.task.title} (does it suit?)"

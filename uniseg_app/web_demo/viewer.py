@@ -19,11 +19,12 @@ from gradio.data_classes import FileData, GradioModel
 
 from uniseg_app.grey import Window
 from uniseg_app.web_demo.display import Structure, color_table
+from uniseg_app.web_demo.heat import Heat
 
 _STATIC = Path(__file__).with_name("static")
 _TEMPLATE, _CSS, _JS = ((_STATIC / name).read_text(encoding="utf-8") for name in ("viewer.html", "viewer.css", "viewer.js"))
 
-# For `js=` of other components' events. A place is [right, anterior, superior] in mm, as in `Structure.center_mm`.
+# For `js=` of other components' events, of the page's first viewer. A place is [right, anterior, superior] in mm, as in `Structure.center_mm`.
 GO_TO = "(mm) => { window.unisegViewer?.goTo(mm); }"  # one input: moves the crosshair there; null is ignored
 POSITION = "() => [window.unisegViewer?.position() ?? null]"  # one output: where the crosshair is; null without an image
 
@@ -45,6 +46,24 @@ class ViewerWindow(GradioModel):
     high: float
 
 
+class ViewerHeat(GradioModel):
+    """Numbers that are shown as colours in place of structures; see :class:`~uniseg_app.web_demo.heat.Heat`.
+
+    ramp: the colours from low to high. to_cells: rows of the matrix from mm (right, anterior, superior) to a cell (z, y, x) of ``cells``, of
+    which ``shape`` tells how many there are; without cells, what is told is as exact as the colours, 1 in 253. clear_below: what is
+    nearer to 0 has no colour.
+    """
+
+    name: str
+    low: float
+    high: float
+    ramp: list[str]
+    shape: tuple[int, int, int] | None = None
+    to_cells: list[list[float]] | None = None
+    cells: list[float | None] | None = None
+    clear_below: float = 0.0
+
+
 class ViewerScene(GradioModel):
     """What is shown. Made by :func:`scene`.
 
@@ -57,6 +76,7 @@ class ViewerScene(GradioModel):
     unit: str = ""
     structures: list[ViewerStructure]
     colors: dict[str, list[Any]]
+    heat: ViewerHeat | None = None
 
 
 def scene(
@@ -81,7 +101,15 @@ def scene(
     )
 
 
-class _WithoutStub(ComponentMeta):
+def heat_scene(image: Path, windows: Mapping[str, Window], unit: str, levels: Path, heat: Heat) -> ViewerScene:
+    """A value of the viewer with a map of numbers over the image. levels: a file of ``heat.levels`` on the grid of that image."""
+    shown = scene(image, windows, unit, levels)
+    shown.heat = ViewerHeat(name=heat.name, low=heat.low, high=heat.high, ramp=list(heat.scale), **(heat.exact or {}))
+    shown.colors = heat.colors()
+    return shown
+
+
+class WithoutStub(ComponentMeta):
     """Gradio's metaclass less one thing: it writes a ``.pyi`` file beside the module of every component."""
 
     def __new__(cls, name: str, bases: tuple[type, ...], attributes: dict[str, Any]) -> Any:
@@ -89,9 +117,10 @@ class _WithoutStub(ComponentMeta):
         return ABCMeta.__new__(cls, name, bases, attributes)
 
 
-class NiivueViewer(gr.HTML, metaclass=_WithoutStub):
-    """The viewer; one to a page. Its value is a :class:`ViewerScene` or None.
+class NiivueViewer(gr.HTML, metaclass=WithoutStub):
+    """The viewer. Its value is a :class:`ViewerScene` or None.
 
+    Of several on a page, one that is shown another's image begins where that one's crosshair is.
     script_url: where the page finds NiiVue, such as :func:`~uniseg_app.web_demo.vendor.serve_niivue` returns.
     Events: ``loaded`` when a new value is drawn, ``nowebgl`` when the browser cannot show it (and says so).
     An event that returns a scene wants ``show_progress="hidden"``, or the viewer grows pale while it runs.

@@ -16,6 +16,8 @@ from uniseg_app.jobs import Job, State
 from uniseg_app.web_demo.copies import forget_copies
 from uniseg_app.web_demo.private import PrivateFolder
 from uniseg_app.web_demo.scenes import Stage
+from uniseg_app.web_demo.seen import Seen
+from uniseg_model.errors import OptionError
 from uniseg_model.segmentation import Segmentation
 from uniseg_model.volume import Volume
 
@@ -26,7 +28,7 @@ class Visit:
 
     folder: its files. volume: the image that is shown. answers: by task key, finished. growing: labels so far by task key,
     while a job runs. version: another number whenever something else is to be seen. stage: the copy that is shown.
-    asked_s: when something was last asked for, on the monotonic clock. has_left: its folder is gone. is_plain: its browser can show slices only, ``number`` of ``plane``.
+    seen: of prompts. asked_s: when something was last asked for, on the monotonic clock. has_left: its folder is gone. is_plain: its browser can show slices only, ``number`` of ``plane``.
     """
 
     key: str
@@ -41,6 +43,7 @@ class Visit:
     is_plain: bool = False
     plane: str = "axial"
     number: int = 0
+    seen: Seen = field(default_factory=Seen)
     has_left: bool = False
     asked_s: float = field(default_factory=time.monotonic)
 
@@ -51,7 +54,26 @@ class Visit:
         self.volume, self.title = volume, title
         self.answers = {answer.task.key: answer for answer in answers}
         self.stage = None
+        self.seen.forget_image()
         self.version += 1
+
+    def image(self) -> Volume:
+        """The image.
+
+        Raises:
+            OptionError: there is none.
+        """
+        if self.volume is None:
+            raise OptionError(
+                "the scan is not here any more: the server was started anew", hint="Drop it again, or choose an example."
+            )
+        return self.volume
+
+    def staged(self) -> Stage | None:
+        """The stage of the image, made when first needed; nothing before there is an image."""
+        if self.volume is not None and self.stage is None:
+            self.stage = Stage(self.volume, self.folder)
+        return self.stage
 
     def looker(self) -> Look:
         """Takes the labels of this image so far; once another image is shown, it ignores them."""

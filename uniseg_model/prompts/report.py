@@ -1,11 +1,12 @@
 """The prompts as one page of HTML that needs nothing else; its only script is its own, named in the page's policy by its hash.
 
-Every plot says in a sentence how it is read.
+Every plot says in a sentence how it is read. Its sections can stand in another page, too: that needs ``style`` and ``script``.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from html import escape
 from importlib import resources
 from typing import TYPE_CHECKING
@@ -49,14 +50,24 @@ def render_html(inspection: Inspection) -> str:
     sections = [_facts(inspection), _NO_SCRIPT]
     for maps in inspection.maps:
         where = _on_grid(inspection, maps)
-        sections += [_image_maps(maps, where), _alike(maps, f"This image's prompts compared{where}")]
+        sections += [image_section(maps, where), similarity_section(maps, f"This image's prompts compared{where}")]
     learned = inspection.learned
-    odds = f" Two prompts of {learned.array[0].size} numbers drawn at random would lie within ±{chance(learned.array[0].size):.2f} two times in three."
-    sections += [_alike(learned, "Learned prompts compared", odds), _learned_maps(learned), _statistics(inspection)]
-    style, script = (
-        resources.files(__package__).joinpath(f"report.{end}").read_text(encoding="utf-8") for end in ("css", "js")
-    )
-    return html_page("Prompts: what the model is told", "\n".join(sections), style, script)
+    sections += [similarity_section(learned, "Learned prompts compared"), learned_section(learned), _statistics(inspection)]
+    return html_page("Prompts: what the model is told", "\n".join(sections), style(), f"{script()}read(document);\n")
+
+
+def style() -> str:
+    """The rules of the sections; they use the colours that ``page.css`` names."""
+    return _part("report.css")
+
+
+def script() -> str:
+    """The function ``read(root)``, which makes the sections below an element tell their values."""
+    return _part("report.js")
+
+
+def _part(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
 def _facts(inspection: Inspection) -> str:
@@ -86,8 +97,11 @@ def _titles(found: PromptSet) -> list[str]:
     return [task.key.replace("_", " ") for task in found.tasks]
 
 
-def _alike(found: PromptSet, title: str, more: str = "") -> str:
-    names = _titles(found)
+def similarity_section(found: PromptSet, title: str, *, has_plane: bool = False) -> str:
+    """How alike prompts are: matrices with their trees, and the plane. has_plane: it is open from the beginning."""
+    names, size = _titles(found), found.array[0].size
+    odds = f" Two prompts of {size} numbers drawn at random would lie within ±{chance(size):.2f} two times in three."
+    more = "" if isinstance(found, PromptMaps) else odds
     plane = found.plane()
     first, second = (f"{share:.0%}" for share in plane.shares)
     cosine = matrix_table(names, found.similarity("cosine"), found.tree("cosine"), f"{title}, by cosine")
@@ -95,12 +109,13 @@ def _alike(found: PromptSet, title: str, more: str = "") -> str:
         f'<section><h2>{escape(title)}</h2><p class="how">{_ALIKE}{escape(more)}</p>'
         f"{matrix_table(names, found.similarity(), found.tree(), f'{title}, by correlation')}"
         f'<details><summary>By cosine</summary><p class="how">{_COSINE}</p>{cosine}</details>'
-        f'<details><summary>In a plane</summary><p class="how">{_PLANE} Across: {first} of the variance; up: {second}.</p>'
+        f'<details{" open" if has_plane else ""}><summary>In a plane</summary><p class="how">{_PLANE} Across: {first} of the variance; up: {second}.</p>'
         f'<div class="plots"><figure>{plane_plot(names, plane, f"{title}, in a plane")}</figure></div></details></section>'
     )
 
 
-def _image_maps(maps: PromptMaps, where: str) -> str:
+def image_section(maps: PromptMaps, where: str = "") -> str:
+    """This image's prompts as stacks of slices beside the scan's. where: which grid, where there are several."""
     view, low, high = View.of(maps.affine, maps.array.shape[1:]), float(maps.array.min()), float(maps.array.max())
     apart = maps.array - maps.array.mean(axis=0)
     most, n = float(np.abs(apart).max()), len(view.slices(maps.array[0]))
@@ -128,6 +143,15 @@ def _stacks(
     )
 
 
+def _own_stacks(found: PromptSet) -> str:
+    """The same, each from minus to plus its own largest value."""
+    stacks = []
+    for name, prompt in zip(_titles(found), found.array, strict=True):
+        most = float(np.abs(prompt).max())
+        stacks.append(stack(f"{name}, ±{most:.3g}", painted(prompt, -most, most, DIVERGING), (1.0, 1.0), prompt))
+    return "".join(stacks)
+
+
 def _scan(maps: PromptMaps, view: View) -> Rgb:
     """The image's first channel through the middle of each slice of cells, (s, h, w, 3), over the same part of the body."""
     n, height, width = view.slices(maps.array[0]).shape
@@ -152,22 +176,40 @@ def _volume(n_slices: int, bar: str, stacks: str, affine: np.ndarray | None = No
     )
 
 
-def _learned_maps(learned: PromptSet) -> str:
+def learned_section(learned: PromptSet, *, own_scale: bool = False) -> str:
+    """The universal prompt's channels as stacks of slices. own_scale: each from minus to plus its own largest value."""
     most = float(np.abs(learned.array).max())
-    stacks = _stacks(learned, learned.array, (-most, most), DIVERGING)
-    volume = _volume(learned.array.shape[1], color_bar(-most, most, DIVERGING, "learned value"), stacks)
+    if own_scale:
+        said, stacks = (
+            '<p class="bar">Each picture has its own scale, from blue (minus) to orange (plus).</p>',
+            _own_stacks(learned),
+        )
+    else:
+        said, stacks = (
+            color_bar(-most, most, DIVERGING, "learned value"),
+            _stacks(learned, learned.array, (-most, most), DIVERGING),
+        )
+    volume = _volume(learned.array.shape[1], said, stacks)
     return f'<section><h2>Learned prompts</h2><p class="how">{_LEARNED_MAPS}</p>{volume}</section>'
 
 
 def _statistics(inspection: Inspection) -> str:
+    titles = [
+        f"This image{_on_grid(inspection, found)}" if isinstance(found, PromptMaps) else "Learned"
+        for _, found in inspection.sets()
+    ]
+    return statistics_section({title: found for title, (_, found) in zip(titles, inspection.sets(), strict=True)})
+
+
+def statistics_section(sets: Mapping[str, PromptSet]) -> str:
+    """Plain numbers of each prompt, a table for each set under its title."""
     tables = []
-    for _, found in inspection.sets():
+    for title, found in sets.items():
         rows = "".join(
             f'<tr><th scope="row">{escape(key.replace("_", " "))}</th>{"".join(f"<td>{value:.3g}</td>" for value in vars(numbers).values())}</tr>'
             for key, numbers in found.statistics().items()
         )
         head = header_cells(["Task", "Mean", "Std", "Min", "Max", "Norm"])
-        title = f"This image{_on_grid(inspection, found)}" if isinstance(found, PromptMaps) else "Learned"
         table = f"<table><caption>{escape(title)}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
         tables.append(scrolling(f"Statistics, {title}", table))
     return f'<section><h2>Numbers</h2><p class="how">Norm is the length of all of a prompt\'s numbers as one vector.</p><div class="two">{"".join(tables)}</div></section>'

@@ -7,7 +7,7 @@ const find = (selector) => root.querySelector(selector);
 const presets = find('.us-window');
 const canvas = find('canvas'), message = find('.us-message'), status = find('.us-status'), legend = find('.us-legend');
 
-const AXIAL = 0, CORONAL = 1, SAGITTAL = 2, RENDER = 4;  // NiiVue's numbers
+const AXIAL = 0, CORONAL = 1, SAGITTAL = 2, MULTI = 3, RENDER = 4;  // NiiVue's numbers
 const IMAGE_IN_3D = 0.2;   // opacity there, so that structures are seen through the body
 const FRONT = [160, 12];   // azimuth and elevation from which 3D is first seen
 
@@ -81,7 +81,7 @@ async function show() {
   setWindow(scene);
   if (!scene.labels) dropLabels();
   else if (scene.labels.url !== loaded.labels) await loadLabels(scene);
-  drawLegend(scene.structures);
+  showHeat(scene.heat);
   nv.createOnLocationChange();
   say('');
   root.dataset.state = 'ready';
@@ -108,6 +108,12 @@ async function loadImage(scene) {
   await nv.loadVolumes([{url: scene.image.url, name: 'image.nii.gz', colormap: 'gray', ...limits(scene.windows[0])}]);
   loaded = {image: scene.image.url, labels: '', window: nameOf(scene.windows[0])};
   center();
+  follow(window.unisegViewer);
+}
+
+// Go where another viewer of the same image is.
+function follow(other) {
+  if (other && other !== root.viewer && other.image() && other.image() === loaded.image) goTo(other.position());
 }
 
 const limits = ({low, high}) => ({cal_min: low, cal_max: high}), nameOf = (window) => JSON.stringify(window);
@@ -164,6 +170,36 @@ function visibleVoxels() {
   const shown = Uint8Array.from({length: 256}, (_, value) => value);
   for (const structure of props.value.structures) if (hidden.has(structure.name)) shown[structure.value] = 0;
   return voxels.map((value) => shown[value]);
+}
+
+// Numbers as colours fill the body: there is nothing to see of them in 3D, and no outline.
+function showHeat(heat) {
+  root.classList.toggle('us-heat', !!heat);
+  nv.opts.multiplanarShowRender = heat ? niivue.SHOW_RENDER.NEVER : niivue.SHOW_RENDER.ALWAYS;
+  if (heat && nv.opts.sliceType === RENDER) nv.setSliceType(MULTI);
+  nv.setAtlasOutline(heat ? 0 : Number(outline.getAttribute('aria-pressed') === 'true'));
+  if (heat) drawRamp(heat); else drawLegend(props.value.structures);
+  nv.drawScene();
+}
+
+function drawRamp({name, low, high, ramp}) {
+  const parts = [number(low), '', number(high), name].map((text) => Object.assign(document.createElement('span'), {textContent: text}));
+  parts[1].className = 'us-ramp';
+  parts[1].style.background = 'linear-gradient(to right,' + ramp.join() + ')';
+  legend.replaceChildren(...parts);
+  delete legend.dataset.key;
+}
+
+const number = (value, digits = 3) => String(Number(value.toPrecision(digits))).replace('-', '\u2212');
+
+function heatAt(heat, mm, level) {
+  if (heat.cells) {
+    const at = heat.to_cells.map((row) => Math.round(row[0] * mm[0] + row[1] * mm[1] + row[2] * mm[2] + row[3]));
+    if (at.some((n, axis) => n < 0 || n >= heat.shape[axis])) return null;
+    const value = heat.cells[(at[0] * heat.shape[1] + at[1]) * heat.shape[2] + at[2]];
+    return value === null ? null : number(value);
+  }
+  return level ? 'about ' + number(heat.low + (heat.high - heat.low) * (level - 1) / 253, 2) : 'under ' + heat.clear_below;
 }
 
 // --- the legend
@@ -237,7 +273,10 @@ nv.onLocationChange = ({mm, values}) => {
   const parts = [place.map((at, axis) => names[axis][Number(at >= 0)] + ' ' + Math.abs(at).toFixed(1)).join(', ') + ' mm'];
   const grey = values[0].value;
   parts.push(scene.unit === 'HU' ? Math.round(grey) + ' HU' : (Number(grey.toPrecision(4)) + ' ' + scene.unit).trim());
+  const told = scene.heat && heatAt(scene.heat, place, Math.round(values[1]?.value ?? 0));
+  if (told) parts.push(scene.heat.name + ': ' + told);
   status.replaceChildren(...parts.map((text) => Object.assign(document.createElement('span'), {textContent: text})));
+  if (scene.heat) return;
   const structure = values[1] && scene.structures.find(({value}) => value === Math.round(values[1].value));
   if (!structure) return;
   const name = document.createElement('span');
@@ -307,8 +346,9 @@ function stepOf(key) {
   return {ArrowRight: right, ArrowLeft: back(right), ArrowUp: up, ArrowDown: back(up), PageUp: deeper, PageDown: back(deeper)}[key];
 }
 
-// For events of other components (`js=`), and for tests.
-root.viewer = window.unisegViewer = {nv, goTo, setVisible, position: () => place};
+// For events of other components (`js=`), for other viewers, and for tests. The page's first viewer is known by name.
+root.viewer = {nv, goTo, follow, setVisible, position: () => place, image: () => loaded.image, isHere: () => root.isConnected};
+if (!window.unisegViewer?.isHere()) window.unisegViewer = root.viewer;
 
 watch('value', update);
 update();
