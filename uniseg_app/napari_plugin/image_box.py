@@ -8,7 +8,7 @@ from napari.layers import Image, Labels
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QGridLayout, QGroupBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
-from uniseg_app.napari_plugin.layers import CHANNEL, ORIENTATIONS, PLACED, Given, Seen
+from uniseg_app.napari_plugin.layers import CHANNEL, NUMBERS, ORIENTATIONS, PLACED, Given, Seen
 from uniseg_app.napari_plugin.parts import named_for_all, say, small_button, text
 
 _MOST_CHANNELS = 4
@@ -71,7 +71,7 @@ class ImageBox(QGroupBox):
         say(self._warnings, warnings)
 
     def _images(self) -> list[Image]:
-        return [layer for layer in self._viewer.layers if isinstance(layer, Image)]
+        return scans(self._viewer)
 
     def _layers_changed(self, event: Any = None) -> None:
         """Channels of one file come one by one, so what nobody has chosen by hand is chosen anew with each."""
@@ -83,16 +83,8 @@ class ImageBox(QGroupBox):
             return
         active = self._viewer.layers.selection.active
         first = left[0] if left else active if active in here else here[-1] if here else None
-        wanted = self._with_siblings(first) if first is not None else []
+        wanted = with_siblings(self._viewer, first) if first is not None else []
         self._redraw() if wanted == self._chosen else self.choose(wanted)
-
-    def _with_siblings(self, layer: Image) -> list[Image]:
-        """All channels of the volume that a layer is one of, where they are all there; else the layer alone."""
-        whole = layer.metadata.get(PLACED)
-        own = [other for other in self._images() if whole is not None and other.metadata.get(PLACED) is whole]
-        own.sort(key=lambda one: one.metadata[CHANNEL])
-        is_complete = whole is not None and [one.metadata[CHANNEL] for one in own] == list(range(whole.volume.n_channels))
-        return own if is_complete else [layer]
 
     def _redraw(self, event: Any = None) -> None:
         while self._rows.count():
@@ -120,7 +112,7 @@ class ImageBox(QGroupBox):
     def _picked(self, row: int, layer: Image) -> None:
         self._by_hand = True
         several = len(self._chosen) > 1
-        self.choose([*self._chosen[:row], layer, *self._chosen[row + 1 :]] if several else self._with_siblings(layer))
+        self.choose([*self._chosen[:row], layer, *self._chosen[row + 1 :]] if several else with_siblings(self._viewer, layer))
 
     def _buttons(self) -> QWidget:
         holder = QWidget()
@@ -140,6 +132,20 @@ class ImageBox(QGroupBox):
         if len(self._chosen) > 1:
             self._by_hand = True
             self.choose(self._chosen[:-1])
+
+
+def scans(viewer: Any) -> list[Image]:
+    """The Image layers, without those that show numbers of ours."""
+    return [layer for layer in viewer.layers if isinstance(layer, Image) and NUMBERS not in layer.metadata]
+
+
+def with_siblings(viewer: Any, layer: Image) -> list[Image]:
+    """All channels of the volume that a layer is one of, where they are all there; else the layer alone."""
+    whole = layer.metadata.get(PLACED)
+    own = [other for other in scans(viewer) if whole is not None and other.metadata.get(PLACED) is whole]
+    own.sort(key=lambda one: one.metadata[CHANNEL])
+    is_complete = whole is not None and [one.metadata[CHANNEL] for one in own] == list(range(whole.volume.n_channels))
+    return own if is_complete else [layer]
 
 
 def _asked_for(changed: Any) -> tuple[QWidget, list[QDoubleSpinBox], QComboBox]:

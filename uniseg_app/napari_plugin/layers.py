@@ -25,6 +25,7 @@ from uniseg_model.volume import Source, Triple, Volume
 
 PLACED = "uniseg_placed"  # in a layer's metadata: where its voxels come from
 CHANNEL = "uniseg_channel"  # and which channel of that they are
+NUMBERS = "uniseg_numbers"  # of an Image layer: it shows numbers about a scan, and is none
 ORIENTATIONS = {
     "Radiological, first slice at the head": AXES, "Radiological, first slice at the feet": "LPS",
     "Neurological, first slice at the head": "RPI", "Neurological, first slice at the feet": "RPS",

@@ -13,22 +13,21 @@ from uniseg_app.jobs import Job
 from uniseg_app.napari_plugin.parts import button, named_for_all, say, text
 
 _STEPS = 1000  # of the bar
-_KEY = "Ctrl+Return"
 
 
 class RunBox(QWidget):
-    """The buttons and the bar. ``started``, ``cancelled``: they were pressed."""
+    """The buttons and the bar. ``started``, ``cancelled``: they were pressed. words, tip, key: of the button that starts."""
 
     started = Signal()
     cancelled = Signal()
 
-    def __init__(self) -> None:
+    def __init__(self, words: str, tip: str, key: str = "") -> None:
         super().__init__()
         self._cost, self._words = text(role="faint"), text()
         self._trouble, self._hint = text(role="trouble"), text(role="hint")
-        self.start = button("Segment", self.started.emit, f"Segment the image ({_KEY})")
+        self.start = button(words, self.started.emit, f"{tip} ({key})" if key else tip)
         self.start.setProperty("role", "primary")
-        self.start.setShortcut(QKeySequence(_KEY))
+        self.start.setShortcut(QKeySequence(key))
         self.cancel = button("Cancel", self.cancelled.emit, "Stop; what was there before stays")
         self._bar = QProgressBar()
         self._bar.setRange(0, _STEPS)

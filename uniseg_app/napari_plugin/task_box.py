@@ -19,8 +19,8 @@ class TaskBox(QGroupBox):
 
     changed = Signal()
 
-    def __init__(self) -> None:
-        super().__init__("What to look for")
+    def __init__(self, title: str = "What to look for") -> None:
+        super().__init__(title)
         self._search = QLineEdit()
         self._search.setPlaceholderText("Search tasks and structures")
         self._search.setClearButtonEnabled(True)

@@ -26,19 +26,19 @@ if TYPE_CHECKING:
     from uniseg_model.prompts.inspection import Inspection
 
 _PICTURE_SIDE = 192  # pixels of the scan's slices, about
-_ALIKE = (
+ALIKE = (
     "Each cell compares two prompts, −1 to 1: orange where they rise and fall together, blue where one rises as the other falls, "
     "pale where they have nothing in common. Tasks are ordered so that alike ones are neighbours, and the lines above join them at "
     "their average distance, the closest first."
 )
 _COSINE = "Cosine compares level and pattern together; correlation, above, only the pattern."
-_PLANE = "Each point is a prompt; the closer two points, the more alike the prompts, as far as two directions can show it."
+PLANE = "Each point is a prompt; the closer two points, the more alike the prompts, as far as two directions can show it."
 _MAPS = (
     "Each picture is one task's prompt over this slice of the body, yellow where it is high: what the decoder is told when that task is asked "
     "for. Every window is normalised by itself, so look at the pattern; a level says little from one window to the next."
 )
 _APART = "The same, each minus the mean of these tasks: orange where a prompt is higher than the others there, blue where it is lower."
-_LEARNED_MAPS = (
+LEARNED_MAPS = (
     "The universal prompt itself, a channel a task, the same for every image; its slices and cells are those of a window. The decoder "
     "never sees these numbers: it is told what the fusion makes of them and the image."
 )
@@ -106,10 +106,10 @@ def similarity_section(found: PromptSet, title: str, *, has_plane: bool = False)
     first, second = (f"{share:.0%}" for share in plane.shares)
     cosine = matrix_table(names, found.similarity("cosine"), found.tree("cosine"), f"{title}, by cosine")
     return (
-        f'<section><h2>{escape(title)}</h2><p class="how">{_ALIKE}{escape(more)}</p>'
+        f'<section><h2>{escape(title)}</h2><p class="how">{ALIKE}{escape(more)}</p>'
         f"{matrix_table(names, found.similarity(), found.tree(), f'{title}, by correlation')}"
         f'<details><summary>By cosine</summary><p class="how">{_COSINE}</p>{cosine}</details>'
-        f'<details{" open" if has_plane else ""}><summary>In a plane</summary><p class="how">{_PLANE} Across: {first} of the variance; up: {second}.</p>'
+        f'<details{" open" if has_plane else ""}><summary>In a plane</summary><p class="how">{PLANE} Across: {first} of the variance; up: {second}.</p>'
         f'<div class="plots"><figure>{plane_plot(names, plane, f"{title}, in a plane")}</figure></div></details></section>'
     )
 
@@ -190,7 +190,7 @@ def learned_section(learned: PromptSet, *, own_scale: bool = False) -> str:
             _stacks(learned, learned.array, (-most, most), DIVERGING),
         )
     volume = _volume(learned.array.shape[1], said, stacks)
-    return f'<section><h2>Learned prompts</h2><p class="how">{_LEARNED_MAPS}</p>{volume}</section>'
+    return f'<section><h2>Learned prompts</h2><p class="how">{LEARNED_MAPS}</p>{volume}</section>'
 
 
 def _statistics(inspection: Inspection) -> str:
