@@ -23,6 +23,7 @@ from uniseg_app.napari_plugin.world import Placed
 from uniseg_model.errors import UniSegError
 from uniseg_model.progress import Cancelled
 
+_LEAST_PX = 330  # of a panel's width
 _LOG = logging.getLogger(__name__)
 
 
@@ -62,7 +63,8 @@ class Panel(QWidget):
 
     def showEvent(self, event: Any) -> None:
         """Be as wide as what is inside, now that fonts are known; it scrolls downwards only."""
-        self.setMinimumWidth(self._area.widget().minimumSizeHint().width() + self._area.verticalScrollBar().sizeHint().width())
+        inside_px = self._area.widget().minimumSizeHint().width() + self._area.verticalScrollBar().sizeHint().width()
+        self.setMinimumWidth(max(inside_px, _LEAST_PX))
         super().showEvent(event)
 
     def _begin_with(self, *widgets: QWidget) -> None:

@@ -30,7 +30,7 @@ from uniseg_model.prompts.changes import Blend, Change, Own, Shuffle, Swap, Zero
 from uniseg_model.regions import WHOLE, OneWindow, Region
 from uniseg_model.volume import Triple, Volume
 
-WINDOW, BOX, EVERYWHERE = "The window in the middle of the view (quick)", "A box in the middle of the view", "The whole image"
+WINDOW, BOX, EVERYWHERE = "One window (quick)", "A box", "The whole image"
 BEST, HERE = "Where each structure is largest", "The slice that is shown"
 _SHARES = 20  # steps of the slider
 
@@ -52,11 +52,12 @@ class AskedBox(QWidget):
         self.side_mm.setRange(5, 500)
         self.side_mm.setValue(60)
         self.side_mm.setSuffix(" mm")
+        self.region.setToolTip("A window or a box around the middle of the view, on the slice that is shown")
         named_for_all(self.seed, "Seed of the shuffle")
         named_for_all(self.side_mm, "Side of the box")
         self._form = QFormLayout()
         self._form.setContentsMargins(0, 0, 0, 0)
-        self._form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
+        self._form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         box = QVBoxLayout(self)
         box.setContentsMargins(0, 0, 0, 0)
         box.addWidget(self.view)

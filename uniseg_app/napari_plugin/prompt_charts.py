@@ -5,13 +5,14 @@ Letters: T tasks; z, y, x voxels of a prompt.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 import numpy as np
 from qtpy.QtCore import QEvent, QPointF, QRectF, Qt
 from qtpy.QtGui import QColor, QFontMetrics, QImage, QPainter, QPixmap
-from qtpy.QtWidgets import QLabel, QSizePolicy, QToolTip, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QToolTip, QWidget
 
 from uniseg_app.napari_plugin.parts import named_for_all
 from uniseg_model.prompts.colors import DIVERGING, ink_on, painted
@@ -20,6 +21,7 @@ from uniseg_model.prompts.sets import PromptSet
 _TREE_PX, _CELL_PX, _MOST_CELL_PX, _GAP_PX = 36, 16, 26, 4
 _PLANE_PX, _DOT_PX = 200, 4
 _SLICE_CELL_PX = 9
+_RAMP_PX = 160
 
 
 class _Chart(QWidget):
@@ -85,7 +87,7 @@ class MatrixView(_Chart):
                 painter.fillRect(cell, QColor(*self._colors[i, j].tolist()))
                 if width >= 22:
                     painter.setPen(QColor(ink_on(self._colors[i, j])))
-                    painter.drawText(cell, Qt.AlignmentFlag.AlignCenter, f"{self._matrix[i, j]:.1f}".replace("0.", ".", 1))
+                    painter.drawText(cell, Qt.AlignmentFlag.AlignCenter, _short(float(self._matrix[i, j])))
 
     def _draw_tree(self, painter: QPainter) -> None:
         branches = self._tree.branches()
@@ -138,6 +140,11 @@ class PlaneView(_Chart):
             painter.drawText(box, _LEFT, title)
 
 
+def _short(value: float) -> str:
+    """One digit after the point, and nothing before it that says nothing."""
+    return f"{round(value, 1) + 0.0:.1f}".replace("0.", ".", 1)
+
+
 _LEFT = Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft
 
 
@@ -152,4 +159,29 @@ def slices(prompt: np.ndarray, limits: tuple[float, float], scale: Sequence[str]
     image = QImage(large.data, large.shape[1], large.shape[0], large.strides[0], QImage.Format.Format_RGBA8888)
     label = QLabel()
     label.setPixmap(QPixmap.fromImage(image.copy()))
+    return label
+
+
+def ramp(limits: tuple[float, float], scale: Sequence[str]) -> QWidget:
+    """What the colours of a map mean."""
+    holder, row = QWidget(), QHBoxLayout()
+    row.setContentsMargins(0, 0, 0, 0)
+    colors = np.ascontiguousarray(painted(np.linspace(*limits, _RAMP_PX), *limits, tuple(scale))[None].repeat(10, axis=0))
+    image = QImage(colors.data, _RAMP_PX, 10, 3 * _RAMP_PX, QImage.Format.Format_RGB888)
+    bar = QLabel()
+    bar.setPixmap(QPixmap.fromImage(image.copy()))
+    for part in (QLabel(f"{limits[0]:.3g}"), bar, QLabel(f"{limits[1]:.3g}")):
+        row.addWidget(part)
+    row.addStretch()
+    holder.setLayout(row)
+    return holder
+
+
+def key(colors: Mapping[str, str]) -> QLabel:
+    """Names with their colours."""
+    label = QLabel(
+        " &nbsp; ".join(f'<span style="color:{color}">&#9632;</span> {escape(name)}' for name, color in colors.items())
+    )
+    label.setTextFormat(Qt.TextFormat.RichText)
+    label.setWordWrap(True)
     return label

@@ -9,12 +9,14 @@ from napari.layers import Layer
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import (
+    QCheckBox,
     QComboBox,
     QDialog,
     QGridLayout,
     QHeaderView,
     QLabel,
     QScrollArea,
+    QSizePolicy,
     QTableWidget,
     QTableWidgetItem,
     QVBoxLayout,
@@ -25,10 +27,10 @@ from uniseg_app import prompt_words as words
 from uniseg_app.napari_plugin.answers import structures_of_task
 from uniseg_app.napari_plugin.overlays import Masks, Numbers, cells, masks, voxels
 from uniseg_app.napari_plugin.parts import button, named_for_all, swatch, text
-from uniseg_app.napari_plugin.prompt_charts import MatrixView, PlaneView, slices
+from uniseg_app.napari_plugin.prompt_charts import MatrixView, PlaneView, key, ramp, slices
 from uniseg_app.napari_plugin.world import Placed
 from uniseg_app.prompt_answers import ChangeRow, change_rows
-from uniseg_model.prompts.colors import DIVERGING
+from uniseg_model.prompts.colors import DIVERGING, VIRIDIS
 from uniseg_model.prompts.maps import PromptMaps
 from uniseg_model.prompts.report import ALIKE, LEARNED_MAPS, PLANE
 from uniseg_model.prompts.saliency import Saliency
@@ -37,28 +39,21 @@ from uniseg_model.prompts.sheet import Sheet
 from uniseg_model.prompts.whatif import WhatIf
 from uniseg_model.tasks import Label
 
-_HEADS = ("Structure", "Before, ml", "After, ml", "Dice")
+_HEADS = ("Structure", "Before", "After", "Dice")
 _PICTURE_PX = 290
 
 
 def learned(found: PromptSet) -> QWidget:
     """What training left in the weights."""
     most = float(np.abs(found.array).max())
-    grid, holder = QGridLayout(), QWidget()
-    for row, (task, prompt) in enumerate(zip(found.tasks, found.array, strict=True)):
-        numbers = found.statistics()[task.key]
-        picture = slices(prompt, (-most, most), DIVERGING)
-        picture.setToolTip(f"{task.title}: mean {numbers.mean:.3g}, standard deviation {numbers.std:.3g}, "
-                           f"from {numbers.min:.3g} to {numbers.max:.3g}, length {numbers.norm:.3g}")  # fmt: skip
-        name = QLabel(task.title)
-        name.setToolTip(picture.toolTip())
-        grid.addWidget(name, row, 0)
-        grid.addWidget(picture, row, 1)
-    grid.setColumnStretch(0, 1)
-    holder.setLayout(grid)
+    own = QCheckBox("Each on a scale of its own")
+    stacks = [_stacks(found, most), _stacks(found, None)]
+    stacks[1].hide()
+    own.toggled.connect(lambda is_own: [stack.setVisible(i == is_own) for i, stack in enumerate(stacks)])
+    scale = f"Slices from left to right; orange above 0, blue below, up to ±{most:.2g} or each up to its own largest."
     return _column(
-        text(f"{LEARNED_MAPS} Slices from left to right; orange above 0, blue below, up to ±{most:.2g}.", role="faint"),
-        holder, *_alike(found, "the learned prompts"), text(PLANE, role="faint"), PlaneView(found, "Learned prompts in a plane"),
+        text(f"{LEARNED_MAPS} {scale}", role="faint"), *stacks, own, *_alike(found, "the learned prompts"),
+        text(PLANE, role="faint"), PlaneView(found, "Learned prompts in a plane"),
     )  # fmt: skip
 
 
@@ -81,7 +76,7 @@ def what_if(found: WhatIf, said: str, cautions: Sequence[str]) -> QWidget:
     counts = ", ".join(f"{n:,} voxels {name}" for name, n in n_changed.items())
     sides = " × ".join(str(side.stop - side.start) for side in reversed(found.valid))
     title = text(f"{found.before.task.title}: {said}", role="notice")
-    seen = text(f"{counts}. Looked at: {sides} voxels. {words.WHAT_IF}", role="faint")
+    seen = text(f"Volumes in ml. {counts}. Looked at: {sides} voxels. {words.WHAT_IF}", role="faint")
     return _column(title, _table(change_rows(found)), seen, *(text(one, role="warning") for one in cautions))
 
 
@@ -141,7 +136,34 @@ def sensitivity_over(found: Saliency, placed: Placed, layer: Layer) -> Numbers:
     return cells(f"Sensitivity: {found.structure}", found.array, found.affine, placed, layer, (-most, most), around_zero=True)
 
 
+def legend(shown: Numbers | Masks | None) -> QWidget:
+    """What the colours over the scan mean."""
+    if shown is None:
+        return QWidget()
+    if isinstance(shown, Masks):
+        return key({label.name: label.color for label in shown.structures.values()})
+    return ramp(shown.limits, DIVERGING if shown.around_zero else VIRIDIS)
+
+
 # Pieces -----------------------------------------------------------------------------------------------------------------------
+
+
+def _stacks(found: PromptSet, most: float | None) -> QWidget:
+    """The slices of each prompt beside its task. most: the end of the colours; None for each its own."""
+    grid, holder = QGridLayout(), QWidget()
+    for row, (task, prompt, numbers) in enumerate(zip(found.tasks, found.array, found.statistics().values(), strict=True)):
+        end = most if most is not None else float(np.abs(prompt).max()) or 1.0
+        picture, name = slices(prompt, (-end, end), DIVERGING), QLabel(task.title)
+        name.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        for column, widget in enumerate((name, picture)):
+            widget.setToolTip(f"{task.title}: mean {numbers.mean:.3g}, standard deviation {numbers.std:.3g}, "
+                              f"from {numbers.min:.3g} to {numbers.max:.3g}, length {numbers.norm:.3g}")  # fmt: skip
+            grid.addWidget(widget, row, column)
+    grid.setColumnStretch(0, 1)
+    grid.setVerticalSpacing(3)
+    grid.setContentsMargins(0, 0, 0, 0)
+    holder.setLayout(grid)
+    return holder
 
 
 def _alike(found: PromptSet, what: str) -> list[QWidget]:
@@ -159,6 +181,10 @@ def _table(rows: Sequence[ChangeRow]) -> QTableWidget:
     table = QTableWidget(len(rows), len(_HEADS))
     table.setHorizontalHeaderLabels(list(_HEADS))
     table.verticalHeader().hide()
+    table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    table.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    table.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+    named_for_all(table, "Before and after, ml")
     table.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
     for at, row in enumerate(rows):
         dice = "none" if row.dice is None else f"{row.dice:.3f}"
@@ -171,7 +197,7 @@ def _table(rows: Sequence[ChangeRow]) -> QTableWidget:
         table.item(at, 0).setIcon(swatch(row.color))
     table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
     table.horizontalHeader().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-    table.setFixedHeight(table.horizontalHeader().sizeHint().height() + sum(table.rowHeight(i) for i in range(len(rows))) + 4)
+    table.setFixedHeight(table.horizontalHeader().sizeHint().height() + sum(table.rowHeight(i) for i in range(len(rows))) + 8)
     return table
 
 

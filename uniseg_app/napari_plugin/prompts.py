@@ -51,7 +51,8 @@ class PromptsPanel(Panel):
         self.asked, self.run = AskedBox(), RunBox("Look", "Look at the prompts")
         self.layer, self.shown, self.minus = (QComboBox() for _ in range(3))
         self._over, self._form = QWidget(), QFormLayout()
-        self._said, self.report = QVBoxLayout(), QWidget()
+        self._said, self.report, self.legend = QVBoxLayout(), QWidget(), QWidget()
+        self._trouble = text(role="trouble")
         self.save, self._saved = button("Save the numbers…", self._ask_folder, "NIfTI, CSV, JSON; pictures"), text(role="faint")
         self._connect()
         self._begin_with(self.asked, self.run, self._results())
@@ -68,17 +69,17 @@ class PromptsPanel(Panel):
         self._form.setContentsMargins(0, 0, 0, 0)
         for name, combo in (
             ("Over the scan", self.layer),
-            ("Over the scan: prompt of", self.shown),
+            ("Shown: prompt of", self.shown),
             ("minus that of", self.minus),
         ):
             combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             self._form.addRow(QLabel(name), named_for_all(combo, name))
-        self._form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
+        self._form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         self._over.setLayout(self._form)
         self.layer.addItems(list(words.LAYERS))
         self._said.setContentsMargins(0, 0, 0, 0)
         holder.setLayout(self._said)
-        for widget in (self._over, self.report, self.save, self._saved):
+        for widget in (self._trouble, self._over, self.legend, self.report, self.save, self._saved):
             self._said.addWidget(widget)
         return holder
 
@@ -102,6 +103,7 @@ class PromptsPanel(Panel):
         self._ask(words.LEARNED, job, lambda ended: self._keep(words.LEARNED, ended, None, None))
 
     def _changed(self) -> None:
+        say(self._trouble, "")
         self._seen = {view: looked for view, looked in self._seen.items() if view == words.LEARNED}
         self._lay_out_view()
 
@@ -127,8 +129,9 @@ class PromptsPanel(Panel):
         try:
             self._run = self._job(view, opened, layer)
         except UniSegError as exc:
-            self.run.tell_trouble(exc.message, exc.hint)
+            say(self._trouble, ". ".join(trouble(exc)))
             return
+        say(self._trouble, "")
         self.run.run()
         self._offer_start()
         watch = Watch(self._run, self)
@@ -174,7 +177,7 @@ class PromptsPanel(Panel):
 
     def _keep(self, view: str, job: Job[Any], opened: Opened | None, layer: Any) -> None:
         if job.state is not State.DONE:
-            self.run.tell_trouble(*trouble(job.error))
+            say(self._trouble, ". ".join(trouble(job.error)))
             return
         self._seen[view] = Looked(job.result(), opened, layer)
         if view == words.IMAGE:
@@ -186,9 +189,9 @@ class PromptsPanel(Panel):
 
     def _lay_out_view(self) -> None:
         """Everything that depends on the view."""
-        view, is_asked = self.asked.view.currentText(), self.asked.view.currentText() in words.VERBS
+        view = self.asked.view.currentText()
         looked = self._seen.get(view)
-        self.run.setVisible(is_asked)
+        self.run.setVisible(view in words.VERBS)
         self.run.start.setText(words.VERBS.get(view, ""))
         self._form.setRowVisible(self.layer, view == words.CHANGE)
         for combo in (self.shown, self.minus):
@@ -196,15 +199,16 @@ class PromptsPanel(Panel):
         self._over.setVisible(looked is not None and view in (words.CHANGE, words.IMAGE))
         self.save.setVisible(looked is not None)
         say(self._saved, "")
-        self._replace_report(self._report(view, looked) if looked else text(_HINTS.get(view, ""), role="faint"))
+        report = self._report(view, looked) if looked else text(_HINTS.get(view, ""), role="faint")
+        self.report = self._in_place_of(self.report, report)
         self._show_over()
         self._offer_start()
 
-    def _replace_report(self, report: QWidget) -> None:
-        self._said.replaceWidget(self.report, report)
-        self.report.hide()
-        self.report.deleteLater()
-        self.report = report
+    def _in_place_of(self, old: QWidget, new: QWidget) -> QWidget:
+        self._said.replaceWidget(old, new)
+        old.hide()
+        old.deleteLater()
+        return new
 
     def _report(self, view: str, looked: Looked) -> QWidget:
         found, checkpoint = looked.found, self._desk.backend.model().checkpoint
@@ -247,7 +251,9 @@ class PromptsPanel(Panel):
     def _show_over(self) -> None:
         looked = self._seen.get(self.asked.view.currentText())
         is_here = looked is not None and looked.layer is not None and looked.layer in self._viewer.layers
-        self._overlays.show(self._overlay(looked) if looked is not None and is_here else None)
+        shown = self._overlay(looked) if looked is not None and is_here else None
+        self._overlays.show(shown)
+        self.legend = self._in_place_of(self.legend, prompt_shown.legend(shown))
 
     def _overlay(self, looked: Looked) -> Numbers | Masks | None:
         view, one, layer = self.asked.view.currentText(), looked.opened, looked.layer
@@ -280,7 +286,7 @@ class PromptsPanel(Panel):
 _HINTS = {
     words.LEARNED: "Loading the weights.",
     words.IMAGE: "Tick whose prompts, and press “Read the prompts”. Every window is encoded once, whatever you tick.",
-    words.CHANGE: "Move to where you want to look, choose what the decoder is told, and press “Show what changes”.",
-    words.SENSITIVITY_OF: "Move to a structure, choose it, and press “Work it out”.",
+    words.CHANGE: "Move what you want to look at to the middle of the view, choose what the decoder is told, and press “Show what changes”.",
+    words.SENSITIVITY_OF: "Move a structure to the middle of the view, choose it, and press “Work it out”.",
     words.CONTACT_SHEET: "Tick the tasks, and press “Draw the sheet”: the image is segmented under each of them.",
 }  # fmt: skip
