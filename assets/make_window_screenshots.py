@@ -1,4 +1,4 @@
-"""Take the README's pictures of the napari plugin: labels with their table, surfaces in 3D, two prompts side by side.
+"""Take the README's pictures of the napari plugin: labels with their table, surfaces in 3D, two prompts side by side, a change of prompt.
 
     xvfb-run -a -s "-screen 0 1280x1024x24" python assets/make_window_screenshots.py
 
@@ -16,7 +16,10 @@ import napari
 from PIL import Image
 from qtpy.QtWidgets import QApplication
 
+from uniseg_app.napari_plugin.prompt_asked import EVERYWHERE
+from uniseg_app.napari_plugin.prompts import PromptsPanel
 from uniseg_app.napari_plugin.segment import SegmentPanel
+from uniseg_app.prompt_words import CHANGE, IMAGE
 
 HERE = Path(__file__).parent
 SIZE = (1280, 800)
@@ -45,16 +48,23 @@ def main() -> None:
     viewer = napari.Viewer(title="UniSeg")
     viewer.window.resize(*SIZE)
     viewer.open_sample("uniseg-app", "ct")
+    take_segment(viewer)
+    viewer.layers.clear()
+    viewer.open_sample("uniseg-app", "ct")
+    take_prompts(viewer)
+    viewer.close()
+
+
+def take_segment(viewer: Any) -> None:
+    """The Segment panel."""
     panel = SegmentPanel(viewer)
-    viewer.window.add_dock_widget(panel, name="Segment", area="right")
+    dock = viewer.window.add_dock_widget(panel, name="Segment", area="right")
     rest(lambda: panel.is_idle)
     panel.tasks.tick(["liver", "kidney", "pancreas", "spleen", "vertebrae"])
     rest(lambda: panel.is_idle)
     panel.run.start.click()
     rest(lambda: panel.is_idle)
-    viewer.theme = "dark"
     panel._area.ensureWidgetVisible(panel.view)
-    panel.found.table.topLevelItem(0).setExpanded(True)
     viewer.dims.set_point(0, viewer.layers[0].extent.world.mean(axis=0)[0])
     shoot(viewer, panel, "labels")
     panel.view.in_3d.click()
@@ -64,8 +74,30 @@ def main() -> None:
     panel.view._compare.expand(animate=False)
     panel.view.beside.click()
     viewer.theme = "light"
+    rest(lambda: panel.is_idle)
+    panel._area.ensureWidgetVisible(panel.view.beside)
     shoot(viewer, panel, "side-by-side")
-    viewer.close()
+    panel.view.beside.click()
+    viewer.theme = "dark"
+    viewer.window.remove_dock_widget(dock)
+
+
+def take_prompts(viewer: Any) -> None:
+    """The Prompts panel."""
+    panel = PromptsPanel(viewer)
+    viewer.window.add_dock_widget(panel, name="Prompts", area="right")
+    rest(lambda: panel.is_idle)
+    panel.asked.view.setCurrentText(IMAGE)
+    panel.run.start.click()
+    rest(lambda: panel.is_idle)
+    panel._area.ensureWidgetVisible(panel.shown)
+    panel._area.verticalScrollBar().setValue(panel._area.verticalScrollBar().value() + 320)
+    shoot(viewer, panel, "prompts")
+    panel.asked.view.setCurrentText(CHANGE)
+    panel.asked.other.setCurrentText("Spleen")
+    panel.asked.region.setCurrentText(EVERYWHERE)
+    panel.run.start.click()
+    shoot(viewer, panel, "what-if")
 
 
 if __name__ == "__main__":
