@@ -18,7 +18,7 @@ from uniseg_model.io.dicom_seg import DICOM_SUFFIX, check_dicom_seg
 from uniseg_model.progress import Progress, ProgressHook, ignore_progress
 from uniseg_model.segmentation import MergedMap, Segmentation, files_of, merge
 from uniseg_model.suitability import suitable_tasks
-from uniseg_model.tasks import Task, TaskRegistry, builtin_tasks, read_tasks
+from uniseg_model.tasks import Task, TaskRegistry, builtin_tasks, read_tasks, write_task
 from uniseg_model.volume import Volume
 
 if TYPE_CHECKING:
@@ -244,24 +244,25 @@ def make_phantoms(
 ) -> dict[str, list[str]]:
     """Write ``count`` synthetic cases of each task as data sets; their names by task key.
 
-    keys: one task, whose data set is the folder itself, or several (or ``all``), each with a data set of its own in
-        the folder. Tasks that one scan can answer get the same patients and share the image files.
+    keys: one task, whose data set is the folder itself, or several (or ``all``: the eleven), each with a data set of its own in
+        the folder. Tasks that one scan can answer get the same patients and share the image files. A task beside the
+        eleven gets its description, ``task.toml``, too.
 
     Raises:
         TaskError: an unknown key. OptionError: no key.
         OutputError: the folder cannot be written, or holds cases of another task.
     """
-    from uniseg_model.dataset import check_description, write_case, write_description
-    from uniseg_model.phantom import FAMILIES, make_phantom
+    from uniseg_model.dataset import TASK_FILE, check_description, write_case, write_description
+    from uniseg_model.phantom import FAMILIES, HELD_OUT, make_phantom, phantom_tasks
 
-    known = builtin_tasks()
-    tasks = _chosen(keys, known, known.values)
+    homes = FAMILIES | HELD_OUT
+    tasks = _chosen(keys, phantom_tasks(), builtin_tasks().values)
     folders = {task: folder if len(tasks) == 1 else folder / task.key for task in tasks}
     check_folder(folder)
     for task, place in folders.items():
         check_description(place, task)
     cases: dict[str, list[str]] = {task.key: [] for task in tasks}
-    families = {FAMILIES[task.key]: [t for t in tasks if FAMILIES[t.key] == FAMILIES[task.key]] for task in tasks}
+    families = {homes[task.key]: [t for t in tasks if homes[t.key] == homes[task.key]] for task in tasks}
     try:
         for done, (family, number) in enumerate(itertools.product(families, range(seed, seed + count))):
             progress(Progress("phantom", done, len(families) * count))
@@ -275,6 +276,8 @@ def make_phantoms(
         for task, place in folders.items():
             if cases[task.key]:
                 write_description(place, task)
+                if task.key in HELD_OUT:
+                    write_task(place / TASK_FILE, task)
     return cases
 
 

@@ -10,7 +10,6 @@ import typer
 from uniseg_app.cli.options import Json, Weights, registry_of
 from uniseg_app.console import progress_shown, say, say_json, say_table, warn
 from uniseg_model.errors import OptionError, OutputError, UniSegError
-from uniseg_model.tasks import builtin_tasks
 
 if TYPE_CHECKING:
     from uniseg_model.evaluation import Evaluation
@@ -20,7 +19,9 @@ def phantom(
     task: Annotated[
         str,
         typer.Option(
-            "--task", metavar="KEY[,KEY...]|all", help="Several: a data set each, in folders named by task; scans are shared."
+            "--task",
+            metavar="KEY[,KEY...]|all",
+            help="Several: a data set each, in folders named by task; scans are shared. Beside the eleven: gallbladder, ribs.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR")],
@@ -29,12 +30,13 @@ def phantom(
 ) -> None:
     """Make synthetic cases with known answers: images and labels in nnU-Net's layout."""
     from uniseg_app import commands
+    from uniseg_model.phantom import phantom_tasks
 
     with progress_shown(quiet=False) as progress:
         cases = commands.make_phantoms(task.split(","), out, count, seed, progress)
     for key, names in cases.items():
         place = out if len(cases) == 1 else out / key
-        say(f"{len(names)} cases of {builtin_tasks()[key].title!r} in {place}: imagesTr, labelsTr, dataset.json")
+        say(f"{len(names)} cases of {phantom_tasks()[key].title!r} in {place}: imagesTr, labelsTr, dataset.json")
 
 
 def import_data(
