@@ -6,7 +6,8 @@ curve.jsonl         one line per report: step, loss, rate; one per validation: D
 last.pt             all that is needed to go on: weights, optimiser, step
 step_*.pt           the same, kept, where the plan asks for it
 best.safetensors    the weights with the best validation so far, ready for use
-final.safetensors   those of the last step
+final.safetensors   those of the last step; of a task pack both are packs
+preview.npz         one validation slice with its answer so far; see ``preview``
 """
 
 from __future__ import annotations
@@ -27,7 +28,15 @@ from uniseg_model.training.plan import Plan
 State = dict[str, Any]
 Listener = Callable[[dict[str, Any]], None]
 _PARTS = ("step", "best", "weights", "optimiser", "scaler", "tally")  # of a state
-_OWN = {"cache", "tensorboard", ".lock"}  # what may lie in the folder of a run that has not begun
+_OWN = {
+    "cache",
+    "tensorboard",
+    ".lock",
+    "request.json",
+    "status.json",
+    "log.txt",
+    ".alive",
+}  # what may lie in the folder of a run that has not begun
 
 
 class RunFolder:
@@ -39,7 +48,7 @@ class RunFolder:
     def __init__(self, folder: Path, listeners: Sequence[Listener] = ()) -> None:
         self.folder, self._listeners = folder, list(listeners)
         self.best, self.final = folder / "best.safetensors", folder / "final.safetensors"
-        self._last, self._curve = folder / "last.pt", folder / "curve.jsonl"
+        self._last, self._curve, self.preview = folder / "last.pt", folder / "curve.jsonl", folder / "preview.npz"
         self._plan, self._cases = folder / "plan.json", folder / "cases.json"
 
     def tell(self, listener: Listener) -> None:
@@ -87,7 +96,7 @@ class RunFolder:
         for leftover in self.folder.glob(f".*{TEMPORARY}*"):  # of a process that was killed while it wrote
             leftover.unlink()
         state = self.state()
-        self._forget_after(state["step"] if state else 0)
+        self._forget_after(state["step"] if state else -1)
         return state
 
     def plan(self) -> Plan:
