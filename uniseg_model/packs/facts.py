@@ -117,8 +117,7 @@ def read_facts(path: Path) -> PackFacts:
     if (n_bytes := path.stat().st_size) > MOST_BYTES:
         raise WeightsError(f"{path.name} has {n_bytes / 2**20:.0f} MB, a pack has at most {MOST_BYTES // 2**20} MB",
                            hint="Whole weights are used with --weights, not as a pack.")  # fmt: skip
-    _refuse_pickle(path)
-    described = read_metadata(path, MOST_HEADER_BYTES).get("uniseg_pack")
+    described = _metadata(path).get("uniseg_pack")
     if described is None:
         raise WeightsError(
             f"{path.name} is no task pack: it does not describe one", hint="`uniseg train --depth pack` makes packs."
@@ -134,12 +133,17 @@ def read_facts(path: Path) -> PackFacts:
         raise WeightsError(f"{path.name} was refused: {exc.message}", hint=exc.hint) from exc
 
 
-def _refuse_pickle(path: Path) -> None:
-    with path.open("rb") as file:
-        start = file.read(2)
-    if zipfile.is_zipfile(path) or start[:1] == b"\x80":
-        raise WeightsError(f"{path.name} is a pickle or torch file, which could run code; a pack is a safetensors file",
-                           hint="Do not open it with other programs.")  # fmt: skip
+def _metadata(path: Path) -> dict[str, str]:
+    """The texts in the header; a file of the dangerous kind is called by its name."""
+    try:
+        return read_metadata(path, MOST_HEADER_BYTES)
+    except WeightsError:
+        with path.open("rb") as file:
+            start = file.read(1)
+        if start != b"\x80" and not zipfile.is_zipfile(path):
+            raise
+    raise WeightsError(f"{path.name} is a pickle or torch file, which could run code; a pack is a safetensors file",
+                       hint="Do not open it with other programs.")  # fmt: skip
 
 
 def read_metadata(path: Path, most_bytes: int) -> dict[str, str]:

@@ -273,5 +273,6 @@ def fast_form(net: Net) -> Net:
             if isinstance(child, nn.InstanceNorm3d):
                 norm = nn.GroupNorm(child.num_features, child.num_features, eps=child.eps)
                 norm.load_state_dict(child.state_dict())
+                norm.requires_grad_(child.weight.requires_grad)
                 setattr(parent, name, norm)
     return net
