@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uniseg_app.outputs import FORMATS, check_file, check_folder, check_output, check_replaceable, is_label_file, staged
+from uniseg_app.pack_store import pack_files
 from uniseg_app.settings import read_settings
+from uniseg_model.embedded import embedded_weights
 from uniseg_model.errors import OptionError, OutputError, WeightsError
 from uniseg_model.files import write_sealed_json
 from uniseg_model.io import read_volume
@@ -95,8 +97,6 @@ def find_weights(named: Path | None) -> Path:
 
 def installed_weights() -> Path | None:
     """The weights of ``$UNISEG_WEIGHTS``, of the settings, or the embedded ones; None where there are none of these."""
-    from uniseg_model.predictor import embedded_weights
-
     if chosen := os.environ.get("UNISEG_WEIGHTS"):
         return Path(chosen)
     embedded = embedded_weights()
@@ -111,7 +111,9 @@ def segment(request: SegmentRequest, progress: ProgressHook = ignore_progress) -
     """
     _check(request)
     progress(Progress("load weights"))
-    model = _load_model(request)
+    model = load_found_model(
+        request.weights, device=request.device.lower(), precision=request.precision, threads=request.threads
+    )
     known = model.checkpoint.tasks
     asked_keys(request.tasks, known)
     progress(Progress("read"))
@@ -205,11 +207,18 @@ def _may_be_dicom(image: Path) -> bool:
     return image.is_dir() or image.suffix.lower() == DICOM_SUFFIX
 
 
-def _load_model(request: SegmentRequest) -> Predictor:
+def load_found_model(
+    named: Path | None, *, device: str = "auto", precision: str = "auto", threads: int | None = None
+) -> Predictor:
+    """A predictor from the weights to use, see :func:`find_weights`, with the packs that are installed for them.
+
+    Raises:
+        WeightsError, DeviceError, OptionError: as ``load_model``.
+    """
     from uniseg_model.predictor import load_model
 
-    weights = find_weights(request.weights)
-    return load_model(weights, device=request.device.lower(), precision=request.precision, threads=request.threads)
+    weights = find_weights(named)
+    return load_model(weights, packs=pack_files(weights), device=device, precision=precision, threads=threads)
 
 
 def _folder(out: Path) -> Path:

@@ -26,6 +26,7 @@ _STAGES = {
     "import": "Importing case",
     "prepare cases": "Preparing case",
     "train": "Training step",
+    "certify": "Comparing task",
 }
 
 
