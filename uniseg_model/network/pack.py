@@ -7,7 +7,7 @@ brings parts of its own instead, and reads the base's:
     its fusion branch             bottleneck, the base's universal prompt and its own -> its task prompt
     its norms in the decoder      scales and shifts, started at the base's
     low-rank updates              of the decoder's convolutions: up (out, r) times down (r, in, 3, 3, 3), started at zero
-    its heads                     as many classes as the task has
+    its heads                     as many classes as the task has, started at the base's
 
 Prompt and fusion alone teach a frozen decoder nothing, the norms much, the updates nearly all of full fine-tuning:
 docs/own-data.md. Nothing of the base is written to, so the old tasks' logits stay the same to the bit.
@@ -60,14 +60,14 @@ class PackNet(Decoder):
         with device, torch.no_grad():
             self.prompt = nn.Parameter(torch.randn(1, 1, *config.prompt_shape))
             self.fusion = fusion(config.features[-1] + config.n_tasks + 1, 1).apply(initialise)
-            loudness = _last_scales(base.fusion).abs().mean()
-            nn.init.zeros_(_last_scales(self.fusion)).add_(
-                loudness
-            )  # as loud as the base's prompts: its decoder listens to such
+            loudness = scales_of(base.fusion).abs().mean()
+            nn.init.zeros_(scales_of(self.fusion)).add_(loudness)  # as loud as the base's prompts: its decoder listens to such
             self.heads = nn.ModuleList(nn.Conv3d(n, n_classes, 1, bias=False) for n in reversed(config.features[:-1]))
             self.heads.apply(initialise)
+            for own, known in zip(self.heads.parameters(), base.heads.parameters(), strict=True):
+                copy_leading(own, known)
         self.upsample = base.upsample
-        self.decoder = nn.ModuleList(nn.ModuleList(_adapted(block, rank) for block in _blocks(s)) for s in base.decoder)
+        self.decoder = nn.ModuleList(nn.ModuleList(_adapted(block, rank) for block in blocks_of(s)) for s in base.decoder)
 
     def encode(self, x: Tensor) -> Features:
         """See :meth:`UniSegNet.encode`; nothing can be learned there."""
@@ -80,6 +80,11 @@ class PackNet(Decoder):
         universal = universal.expand(len(features.bottleneck), -1, -1, -1, -1)
         fused: Tensor = self.fusion(torch.cat([features.bottleneck, universal], dim=1))  # (B, F + T + 1) -> (B, 1)
         return fused
+
+    @torch.no_grad()
+    def start_like(self, place: int) -> None:
+        """Answer as the base answers its task at ``place``, as far as there are classes for it: a start that finds something."""
+        grow_fusion(self.fusion, self.base.fusion, rows=slice(place, place + 1))
 
     def forward(self, x: Tensor, tasks: Tensor) -> Tensor:
         """Class logits of windows (B, C, Z, Y, X); ``tasks`` (B,) are all 0, as there is one."""
@@ -133,6 +138,27 @@ def own_shapes(config: NetworkConfig, n_classes: int, rank: int) -> dict[str, tu
     return {name: tuple(tensor.shape) for name, tensor in net.own_state().items()}
 
 
+def copy_leading(tensor: Tensor, known: Tensor) -> None:
+    """Overwrite the part of a tensor that a smaller or larger one covers."""
+    place = tuple(slice(0, min(a, b)) for a, b in zip(tensor.shape, known.shape, strict=True))
+    tensor[place] = known[place]
+
+
+def grow_fusion(grown: nn.Sequential, known: nn.Sequential, rows: slice) -> None:
+    """Give a fusion with more inputs the weights of another, so that its first outputs are the ``rows`` of that one's.
+
+    What is new in it listens to all, and nothing old listens to what is new: those weights start at zero.
+    """
+    for level, (new, old) in enumerate(zip(blocks_of(grown), blocks_of(known), strict=True)):
+        chosen = rows if level == len(known) - 1 else slice(None)
+        weight = old.conv.weight[chosen]
+        copy_leading(new.conv.weight, weight)
+        new.conv.weight[: len(weight), weight.shape[1] :] = 0
+        for name, values in (("bias", old.conv.bias), ("weight", old.norm.weight), ("bias", old.norm.bias)):
+            assert values is not None, "convolutions have a bias"
+            copy_leading(getattr(new.conv if values is old.conv.bias else new.norm, name), values[chosen])
+
+
 def _is_own(name: str) -> bool:
     return not name.startswith(_BORROWED) and not (name.startswith("decoder.") and ".conv." in name and name.endswith(("weight", "bias")))  # fmt: skip
 
@@ -147,9 +173,11 @@ def _adapted(block: Block, rank: int) -> Block:
     return own
 
 
-def _last_scales(fusion_branch: nn.Module) -> nn.Parameter:
-    return _blocks(fusion_branch)[-1].norm.weight
+def scales_of(fusion_branch: nn.Module) -> nn.Parameter:
+    """The scales of its last norm: how loud the prompts are."""
+    return blocks_of(fusion_branch)[-1].norm.weight
 
 
-def _blocks(stage: nn.Module) -> list[Block]:
+def blocks_of(stage: nn.Module) -> list[Block]:
+    """The blocks of a stage or a fusion, in order."""
     return [block for block in stage.children() if isinstance(block, Block)]

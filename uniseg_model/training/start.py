@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from uniseg_model.checkpoint import Checkpoint, load_checkpoint
 from uniseg_model.engines.torch_engine import find_device
@@ -17,6 +19,7 @@ from uniseg_model.packs.file import load_pack
 from uniseg_model.progress import ProgressHook, ignore_progress
 from uniseg_model.sliding import is_out_of_memory
 from uniseg_model.tasks import Task
+from uniseg_model.training.batches import Batches
 from uniseg_model.training.cache import Cache, PreparedCase
 from uniseg_model.training.cases import Split, find_cases, split_cases
 from uniseg_model.training.plan import Plan
@@ -24,9 +27,10 @@ from uniseg_model.training.processes import joined
 from uniseg_model.training.run import Listener, RunFolder
 from uniseg_model.training.tensorboard import TensorBoard
 from uniseg_model.training.trainer import Trainer, fresh_network
-from uniseg_model.training.tune import start_net
+from uniseg_model.training.tune import nearest_task, start_like, start_net
 
 Parts = dict[str, list[PreparedCase]]
+_LOOKED_AT = 4  # steps' windows, to find the old task that is most like a new one
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,8 @@ def run_training(
             prepared = _prepare(request, splits_of(request), progress)
             state = run.state()
         device = processes.device(device)
+        if state is None:
+            origin |= _started_like(request, net, prepared[0])
         trainer = Trainer(request.plan, run, net, device, workers=request.workers, processes=processes, origin=origin)
         if state:
             trainer.resume(state)
@@ -158,6 +164,23 @@ def _start_network(request: TrainingRequest) -> tuple[UniSegNet | PackNet, dict[
         return _same_network(request.weights, checkpoint, plan), origin
     pack = load_pack(request.pack) if request.pack else None
     return start_net(plan, checkpoint, pack), {**origin, **({"pack": pack.sha256} if pack else {})}
+
+
+def _started_like(request: TrainingRequest, net: UniSegNet | PackNet, learn: Parts) -> dict[str, Any]:
+    """Start a new task as the nearest old one, where nothing is known of it yet; which one that is."""
+    plan = request.plan
+    if plan.depth not in ("pack", "full") or request.pack or request.weights is None:
+        return {}
+    base = load_checkpoint(request.weights)
+    task = list(plan.learned.values())[-1]
+    if task.key in base.tasks:
+        return {}
+    own = replace(plan, learn=(task.key,), negatives=0.0, task_weights={})
+    batches = [Batches(own, learn)[step] for step in range(_LOOKED_AT)]
+    like = nearest_task(net, plan, base, batches, torch.device("cpu"))
+    if like:
+        start_like(net, plan.place(task), base.place(base.tasks[like]))
+    return {"started_like": like}
 
 
 def _same_network(path: Path, checkpoint: Checkpoint, plan: Plan) -> UniSegNet:

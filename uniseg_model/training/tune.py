@@ -12,16 +12,15 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from uniseg_model.checkpoint import Checkpoint
 from uniseg_model.errors import OptionError, TaskError, WeightsError
-from uniseg_model.network.blocks import Block
-from uniseg_model.network.config import NetworkConfig
-from uniseg_model.network.pack import PackNet
+from uniseg_model.network.pack import PackNet, blocks_of, copy_leading, grow_fusion, scales_of
 from uniseg_model.network.uniseg import UniSegNet
 from uniseg_model.packs.file import Pack
 from uniseg_model.tasks import Task, TaskRegistry
+from uniseg_model.training.batches import Batch
+from uniseg_model.training.losses import TaskLoss
 from uniseg_model.training.plan import Plan
 
 RISKS = {
@@ -93,9 +92,9 @@ def start_net(plan: Plan, base: Checkpoint, pack: Pack | None = None) -> UniSegN
         if plan.depth == "pack":
             return _pack_net(plan, base, pack)
         net = UniSegNet(plan.network)
-    old = {name: tensor.float() for name, tensor in base.weights.items()}
+    old = base.base_network()
     if plan.depth == "full":
-        widen(net, old, base.config)
+        widen(net, old)
     else:
         take_backbone(net, old)
     return net
@@ -116,40 +115,57 @@ def _pack_net(plan: Plan, base: Checkpoint, pack: Pack | None) -> PackNet:
 
 
 @torch.no_grad()
-def widen(net: UniSegNet, old: Mapping[str, Tensor], config: NetworkConfig) -> None:
-    """Give a network with a task more the weights of the one before, so that the old tasks answer as they did.
-
-    What is new listens to all, and nothing old listens to what is new: those weights start at zero.
-    """
-    scales = _scales(net)
-    loudness = old[_LAST_SCALES].abs().mean()
-    if net.config.n_tasks != config.n_tasks:
-        scales.fill_(loudness)
+def widen(net: UniSegNet, old: UniSegNet) -> None:
+    """Give a network with a task more the weights of the one before, so that the old tasks answer as they did."""
+    known = old.state_dict()
     for name, tensor in net.state_dict().items():
-        if name not in old:
-            continue  # the first convolution of another number of channels
-        place = tuple(slice(0, n) for n in old[name].shape)
-        tensor[place] = old[name]
-        if name.startswith("fusion") and tensor.ndim > 1:
-            n_out, n_in = old[name].shape[:2]
-            tensor[:n_out, n_in:] = 0
+        if name in known and not name.startswith("fusion"):  # else: the first convolution of another number of channels
+            copy_leading(tensor, known[name])
+    scales_of(net.fusion).fill_(scales_of(old.fusion).abs().mean())  # the new task's prompt as loud as the others
+    grow_fusion(net.fusion, old.fusion, rows=slice(None))
 
 
 @torch.no_grad()
-def take_backbone(net: UniSegNet, old: Mapping[str, Tensor]) -> None:
+def start_like(net: UniSegNet | PackNet, place: int, like: int) -> None:
+    """Let the new task at ``place`` start with the prompt of an old one, and so with its answer."""
+    if isinstance(net, PackNet):
+        net.start_like(like)
+        return
+    last = blocks_of(net.fusion)[-1]
+    for values in (last.conv.weight, last.conv.bias, last.norm.weight, last.norm.bias):
+        assert values is not None, "convolutions have a bias"
+        values[place] = values[like]
+
+
+@torch.no_grad()
+def nearest_task(
+    net: UniSegNet | PackNet, plan: Plan, base: Checkpoint, batches: Sequence[Batch], device: torch.device
+) -> str | None:
+    """Key of the old task whose prompt explains the new one best: least loss over some batches. None: none has its channels.
+
+    Without such a start a small structure is not found at all for hundreds of steps, because nothing is the best first guess.
+    """
+    task = list(plan.learned.values())[-1]
+    candidates = [old for old in base.base_tasks.values() if old.modalities == task.modalities]
+    losses = {old.key: 0.0 for old in candidates}
+    source, loss = (net.base if isinstance(net, PackNet) else net), TaskLoss(batch_dice=plan.batch_dice)
+    for batch in batches:
+        features = net.encode(batch.images.to(device))
+        prompts = source.prompts(features)
+        for old in candidates:
+            place = base.place(old)
+            scales = net.decode_all_scales(features, prompts[:, place : place + 1])
+            losses[old.key] += float(loss(scales, batch.labels.to(device), task.n_classes))
+    return min(losses, key=lambda key: losses[key]) if losses else None
+
+
+@torch.no_grad()
+def take_backbone(net: UniSegNet, old: UniSegNet) -> None:
     """Give a network for one task the encoder and decoder of another; its prompt is zero and stays so, its heads are new."""
+    known = old.state_dict()
     for name, tensor in net.state_dict().items():
-        if name.startswith(("encoder", "upsample", "decoder")) and name in old:
-            tensor.copy_(old[name])
-    _scales(net).zero_()  # the fusion's last norm: whatever goes in, zero comes out
+        if name.startswith(("encoder", "upsample", "decoder")) and name in known:
+            tensor.copy_(known[name])
+    scales_of(net.fusion).zero_()  # of the last norm: whatever goes in, zero comes out
     net.universal_prompt.requires_grad_(False)
     net.fusion.requires_grad_(False)
-
-
-_LAST_SCALES = "fusion.2.norm.weight"
-
-
-def _scales(net: UniSegNet) -> nn.Parameter:
-    last = net.fusion[-1]
-    assert isinstance(last, Block), "the fusion ends in a block"
-    return last.norm.weight
