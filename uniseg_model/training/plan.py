@@ -176,7 +176,22 @@ def read_plan(path: Path | None, tasks: TaskRegistry, changes: Sequence[str] = (
         facts = tomllib.loads(path.read_text(encoding="utf-8")) if path else {}
     except (OSError, ValueError) as exc:
         raise OptionError(f"the plan {path} cannot be read: {exc}") from exc
-    for line in changes:
+    facts |= read_changes(changes)
+    own, network = _table("tasks", facts.pop("tasks", {})), _table("network", facts.pop("network", {}))
+    changed = {key: Task.from_dict({**tasks[key].to_dict(), **_table(key, more)}) for key, more in own.items()}
+    registry = TaskRegistry(changed.get(task.key, task) for task in tasks.values())
+    network = {**NetworkConfig().to_dict(), **network}
+    return _plan({**facts, "tasks": registry, "network": NetworkConfig.from_dict(network)})
+
+
+def read_changes(lines: Sequence[str]) -> dict[str, Any]:
+    """Settings as they could stand in a plan file, such as ``rate = 0.001``.
+
+    Raises:
+        OptionError: a line is no TOML.
+    """
+    facts: dict[str, Any] = {}
+    for line in lines:
         try:
             facts |= tomllib.loads(line)
         except ValueError as exc:
@@ -184,11 +199,16 @@ def read_plan(path: Path | None, tasks: TaskRegistry, changes: Sequence[str] = (
                 f"{line!r} is no setting of a plan: {exc}",
                 hint='Write it as in TOML: rate=0.001, or optimiser="adamw" with its quotes.',
             ) from exc
-    own, network = _table("tasks", facts.pop("tasks", {})), _table("network", facts.pop("network", {}))
-    changed = {key: Task.from_dict({**tasks[key].to_dict(), **_table(key, more)}) for key, more in own.items()}
-    registry = TaskRegistry(changed.get(task.key, task) for task in tasks.values())
-    network = {**NetworkConfig().to_dict(), **network}
-    return _plan({**facts, "tasks": registry, "network": NetworkConfig.from_dict(network)})
+    return facts
+
+
+def checked_plan(facts: Mapping[str, Any]) -> Plan:
+    """A plan of these fields, each of which may come from a person.
+
+    Raises:
+        OptionError: an unknown field, or a value of another kind or outside its range.
+    """
+    return _plan(facts)
 
 
 def _table(name: str, value: Any) -> dict[str, Any]:

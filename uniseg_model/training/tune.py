@@ -21,7 +21,7 @@ from uniseg_model.packs.file import Pack
 from uniseg_model.tasks import Task, TaskRegistry
 from uniseg_model.training.batches import Batch
 from uniseg_model.training.losses import TaskLoss
-from uniseg_model.training.plan import Plan
+from uniseg_model.training.plan import Plan, checked_plan
 
 RISKS = {
     "pack": "none for the old tasks: the base is not written to, their answers stay the same to the bit",
@@ -60,8 +60,15 @@ def tuning_plan(
     network = replace(base.config, n_classes=n_classes)
     if depth == "full" and task.key in base.base_tasks:
         known = [old if old.key != task.key else task for old in base.base_tasks.values()]
-        return Plan(TaskRegistry(known), network, depth=depth, learn=learn, **settings)
-    return Plan(TaskRegistry([*known, task]), network, depth=depth, learn=learn if depth == "full" else (), **settings)
+        return checked_plan({**settings, "tasks": TaskRegistry(known), "network": network, "depth": depth, "learn": learn})
+    learned = learn if depth == "full" else ()
+    return checked_plan({
+        **settings,
+        "tasks": TaskRegistry([*known, task]),
+        "network": network,
+        "depth": depth,
+        "learn": learned,
+    })
 
 
 def _check_task(base: Checkpoint, task: Task, depth: str) -> None:
