@@ -27,6 +27,8 @@ _STAGES = {
     "prepare cases": "Preparing case",
     "train": "Training step",
     "certify": "Comparing task",
+    "examine": "Looking at case",
+    "mend": "Writing case",
 }
 
 

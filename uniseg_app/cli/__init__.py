@@ -4,7 +4,7 @@ Exit codes: 0 done, 1 a ``UniSegError`` (one line on stderr), 2 wrong usage, 130
 document on stdout and nothing else. Nothing ever waits for an answer. What needs torch is imported inside the commands,
 so that ``--help`` and ``tasks`` answer at once.
 
-    options     what several commands share             data        phantom, import, evaluate
+    options     what several commands share             data        phantom, import, doctor, evaluate
     prompts     prompts
     predict     tasks, segment, demo                    training    train
     weights     weights import | info | verify         web         web, the page of demo
@@ -38,6 +38,7 @@ app.command()(prompts.prompts)
 app.command()(data.phantom)
 app.command("import")(data.import_data)
 app.command()(training.train)
+app.command()(data.doctor)
 app.command()(data.evaluate)
 app.command()(predict.demo)
 app.command()(web.web)

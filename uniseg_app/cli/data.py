@@ -68,6 +68,40 @@ def import_data(
         )
 
 
+def doctor(
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="nnU-Net's layout, the Decathlon's, two folders of the same names, or paired names.")],
+    task: Annotated[str | None, typer.Option("--task", metavar="KEY", help="What it is for. Default: its task.toml, else its dataset.json.")] = None,
+    task_file: Annotated[Path | None, typer.Option("--task-file", metavar="T.toml", help="A task of your own.")] = None,
+    fix: Annotated[Path | None, typer.Option("--fix", metavar="OUT", help="Write a copy in nnU-Net's layout with all that can be mended safely.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Two real training steps on its first cases, and what the training will cost.")] = False,
+    depth: Annotated[str, typer.Option(metavar="pack|full|backbone", help="Of the dry run.")] = "pack",
+    minutes: Annotated[float, typer.Option(help="Of the training that the dry run prices.")] = 10.0,
+    weights: Weights = None,
+    as_json: Json = False,
+) -> None:  # fmt: skip
+    """Look for what is wrong with a data set before training, and tell how to mend it. Nothing in it is changed."""
+    from uniseg_app.examination import DoctorRequest, look_at
+
+    request = DoctorRequest(dataset, task, task_file, fix, dry_run, depth, minutes, weights)
+    with progress_shown(quiet=as_json) as progress:
+        found = look_at(request, progress)
+    if as_json:
+        say_json(found.to_dict())
+    else:
+        for line in found.lines():
+            say(line)
+        rows = [
+            [f.severity, f.case, f.rule, f.what, f.how + (f" --fix: {f.fix}." if f.fix else "")] for f in found.report.findings
+        ]
+        if rows:
+            say_table(["", "case", "what", "found", "how to mend it"], rows)
+        say(found.report.sentence())
+    if not found.report.is_usable:
+        raise UniSegError(
+            "the data set cannot be trained on as it is", hint="The table says why; --fix OUT mends what is safe."
+        )
+
+
 def evaluate(
     predictions: Annotated[Path, typer.Argument(metavar="PRED_DIR")],
     references: Annotated[Path, typer.Argument(metavar="REF_DIR")],
