@@ -17,12 +17,12 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 
 from uniseg_model.errors import FileFormatError, OptionError, OutputError
-from uniseg_model.files import TEMPORARY, WRITE_HINT, whole_file, write_json
+from uniseg_model.files import TEMPORARY, WRITE_HINT, try_lock, whole_file, write_json
 from uniseg_model.training.plan import Plan
 
 State = dict[str, Any]
@@ -68,7 +68,9 @@ class RunFolder:
             raise OptionError(f"{self.folder} holds a run already", hint="Go on with --resume, or choose another folder.")
         if self._plan.exists():
             self._check_plan(plan)
-        elif self.folder.exists() and (others := sorted({p.name for p in self.folder.iterdir()} - _OWN)):
+        elif self.folder.exists() and (
+            others := sorted(p.name for p in self.folder.iterdir() if p.name not in _OWN and TEMPORARY not in p.name)
+        ):
             raise OptionError(f"{self.folder} holds {others[0]!r}, which is of no run", hint="Choose an empty or new folder.")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -76,7 +78,7 @@ class RunFolder:
         except OSError as exc:
             raise OutputError(f"{self.folder} cannot be written: {exc}", hint=WRITE_HINT) from exc
         with lock:
-            if not _locked(lock):
+            if not try_lock(lock):
                 raise OptionError(f"another process trains in {self.folder}", hint="Wait for it, or choose another folder.")
             yield
 
@@ -94,7 +96,7 @@ class RunFolder:
             raise OptionError(f"the run in {self.folder} was started with other cases: {changed}",
                               hint="Bring them back, or choose another folder.")  # fmt: skip
         for leftover in self.folder.glob(f".*{TEMPORARY}*"):  # of a process that was killed while it wrote
-            leftover.unlink()
+            leftover.unlink(missing_ok=True)
         state = self.state()
         self._forget_after(state["step"] if state else -1)
         return state
@@ -198,16 +200,3 @@ def _difference(stored: Mapping[str, Any], now: Mapping[str, Any]) -> str | None
                     change = "is new" if name not in was else "is gone" if name not in is_now else "was changed"
                     return f"{name!r} of {task} {change} in {side}"
     return None
-
-
-def _locked(file: IO[str]) -> bool:
-    """Whether the file is ours now, until it is closed; always, on systems without such locks."""
-    try:
-        import fcntl
-    except ImportError:
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
