@@ -29,14 +29,8 @@ State = dict[str, Any]
 Listener = Callable[[dict[str, Any]], None]
 _PARTS = ("step", "best", "weights", "optimiser", "scaler", "tally")  # of a state
 _OWN = {
-    "cache",
-    "tensorboard",
-    ".lock",
-    "request.json",
-    "status.json",
-    "log.txt",
-    ".alive",
-}  # what may lie in the folder of a run that has not begun
+    "cache", "tensorboard", ".lock", "request.json", "status.json", "price.json", "wish", "note.txt", "log.txt", ".alive",
+}  # fmt: skip  # what may lie in the folder of a run that has not begun
 
 
 class RunFolder:
