@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from uniseg_app.outputs import FORMATS, check_file, check_folder, check_output, check_replaceable, is_label_file, staged
 from uniseg_app.pack_store import pack_files
-from uniseg_app.settings import read_settings
-from uniseg_model.embedded import embedded_weights
+from uniseg_app.settings import installed_weights
 from uniseg_model.errors import OptionError, OutputError, WeightsError
 from uniseg_model.files import write_sealed_json
 from uniseg_model.io import read_volume
@@ -93,14 +91,6 @@ def find_weights(named: Path | None) -> Path:
             hint="Name a file with --weights or $UNISEG_WEIGHTS; `uniseg weights import` makes one from the authors' checkpoint.",
         )
     return weights
-
-
-def installed_weights() -> Path | None:
-    """The weights of ``$UNISEG_WEIGHTS``, of the settings, or the embedded ones; None where there are none of these."""
-    if chosen := os.environ.get("UNISEG_WEIGHTS"):
-        return Path(chosen)
-    embedded = embedded_weights()
-    return read_settings().weights or (embedded if embedded.exists() else None)
 
 
 def segment(request: SegmentRequest, progress: ProgressHook = ignore_progress) -> Outcome:

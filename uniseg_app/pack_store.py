@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from uniseg_app.outputs import check_file
 from uniseg_app.settings import settings_path
 from uniseg_model.errors import OutputError, TaskError, WeightsError
 from uniseg_model.files import WRITE_HINT, whole_file
@@ -137,6 +136,8 @@ def export(key: str, out: Path, *, base: str | None = None) -> None:
     Raises:
         TaskError: there is none. OutputError: the file exists or cannot be written.
     """
+    from uniseg_app.outputs import check_file
+
     files = [path for path in _files_of(key) if base is None or read_facts(path).base == base] or _files_of(key)
     check_file(out, files)
     if out.exists():

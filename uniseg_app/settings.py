@@ -10,6 +10,7 @@ from pathlib import Path
 
 from platformdirs import user_config_path
 
+from uniseg_model.embedded import embedded_weights
 from uniseg_model.errors import OptionError, OutputError
 from uniseg_model.files import WRITE_HINT, whole_file
 
@@ -47,6 +48,14 @@ def read_settings() -> Settings:
             f"the settings file {path} gives weights as {entries['weights']!r}", hint="It must be a path in quotes."
         )
     return Settings(weights=Path(entries["weights"]).expanduser() if "weights" in entries else None)
+
+
+def installed_weights() -> Path | None:
+    """The weights of ``$UNISEG_WEIGHTS``, of the settings, or the embedded ones; None where there are none of these."""
+    if chosen := os.environ.get("UNISEG_WEIGHTS"):
+        return Path(chosen)
+    embedded = embedded_weights()
+    return read_settings().weights or (embedded if embedded.exists() else None)
 
 
 def write_weights_setting(weights: Path) -> None:

@@ -25,7 +25,7 @@ def registry_of(weights: Path | None) -> TaskRegistry:
     from uniseg_app.pack_store import base_of, with_packs
 
     if weights is None:
-        from uniseg_app.commands import installed_weights
+        from uniseg_app.settings import installed_weights
 
         return with_packs(builtin_tasks(), base_of(installed_weights()))
     from uniseg_model.checkpoint import load_checkpoint

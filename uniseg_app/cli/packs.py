@@ -9,7 +9,6 @@ import typer
 
 from uniseg_app.cli.options import Json, Weights
 from uniseg_app.console import progress_shown, say, say_json, say_table
-from uniseg_app.outputs import check_file
 from uniseg_model.errors import OutputError, WeightsError
 from uniseg_model.files import write_json
 
@@ -82,6 +81,7 @@ def certify_packs(
 ) -> None:
     """Prove that the installed packs change nothing: logits of all old tasks with and without them, compared to the last bit."""
     from uniseg_app.commands import find_weights
+    from uniseg_app.outputs import check_file
     from uniseg_app.pack_store import pack_files
     from uniseg_model.checkpoint import load_checkpoint
     from uniseg_model.packs.certificate import certify
