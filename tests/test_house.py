@@ -35,6 +35,8 @@ TORCH_AT_TOP = (
     "uniseg_model/network/",
     "uniseg_model/engines/",
     "uniseg_model/training/",
+    "uniseg_model/packs/file.py",
+    "uniseg_model/packs/certificate.py",
     "uniseg_model/checkpoint.py",
     "uniseg_model/official.py",
     "uniseg_model/predictor.py",

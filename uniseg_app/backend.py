@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from uniseg_app.commands import find_weights
+from uniseg_app.commands import load_found_model
 from uniseg_app.job_log import JobLog
 from uniseg_app.jobs import Job, Lane
 from uniseg_model.errors import ModalityError
@@ -81,12 +81,13 @@ class Backend:
         """
         with self._loading:
             if self._model is None:
-                from uniseg_model.predictor import load_model
-
-                self._model = load_model(
-                    find_weights(self.weights), device=self.device, precision=self.precision, threads=self.threads
-                )
+                self._model = load_found_model(self.weights, device=self.device, precision=self.precision, threads=self.threads)
             return self._model
+
+    def reload(self) -> None:
+        """Forget the model, so that the next use loads it again, with the packs that are installed then."""
+        with self._loading:
+            self._model = None
 
     def warm_up(self) -> Job[Predictor]:
         """A job that loads the model and learns how fast this device is."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uniseg_app.outputs import FORMATS, check_file, check_folder, check_output, check_replaceable, is_label_file, staged
-from uniseg_app.settings import read_settings
+from uniseg_app.pack_store import pack_files
+from uniseg_app.settings import installed_weights
 from uniseg_model.errors import OptionError, OutputError, WeightsError
 from uniseg_model.files import write_sealed_json
 from uniseg_model.io import read_volume
@@ -18,7 +18,7 @@ from uniseg_model.io.dicom_seg import DICOM_SUFFIX, check_dicom_seg
 from uniseg_model.progress import Progress, ProgressHook, ignore_progress
 from uniseg_model.segmentation import MergedMap, Segmentation, files_of, merge
 from uniseg_model.suitability import suitable_tasks
-from uniseg_model.tasks import Task, TaskRegistry, builtin_tasks, read_tasks
+from uniseg_model.tasks import Task, TaskRegistry, builtin_tasks, read_tasks, write_task
 from uniseg_model.volume import Volume
 
 if TYPE_CHECKING:
@@ -93,16 +93,6 @@ def find_weights(named: Path | None) -> Path:
     return weights
 
 
-def installed_weights() -> Path | None:
-    """The weights of ``$UNISEG_WEIGHTS``, of the settings, or the embedded ones; None where there are none of these."""
-    from uniseg_model.predictor import embedded_weights
-
-    if chosen := os.environ.get("UNISEG_WEIGHTS"):
-        return Path(chosen)
-    embedded = embedded_weights()
-    return read_settings().weights or (embedded if embedded.exists() else None)
-
-
 def segment(request: SegmentRequest, progress: ProgressHook = ignore_progress) -> Outcome:
     """Read, segment and save. Nothing is written unless everything is.
 
@@ -111,7 +101,9 @@ def segment(request: SegmentRequest, progress: ProgressHook = ignore_progress) -
     """
     _check(request)
     progress(Progress("load weights"))
-    model = _load_model(request)
+    model = load_found_model(
+        request.weights, device=request.device.lower(), precision=request.precision, threads=request.threads
+    )
     known = model.checkpoint.tasks
     asked_keys(request.tasks, known)
     progress(Progress("read"))
@@ -205,11 +197,18 @@ def _may_be_dicom(image: Path) -> bool:
     return image.is_dir() or image.suffix.lower() == DICOM_SUFFIX
 
 
-def _load_model(request: SegmentRequest) -> Predictor:
+def load_found_model(
+    named: Path | None, *, device: str = "auto", precision: str = "auto", threads: int | None = None
+) -> Predictor:
+    """A predictor from the weights to use, see :func:`find_weights`, with the packs that are installed for them.
+
+    Raises:
+        WeightsError, DeviceError, OptionError: as ``load_model``.
+    """
     from uniseg_model.predictor import load_model
 
-    weights = find_weights(request.weights)
-    return load_model(weights, device=request.device.lower(), precision=request.precision, threads=request.threads)
+    weights = find_weights(named)
+    return load_model(weights, packs=pack_files(weights), device=device, precision=precision, threads=threads)
 
 
 def _folder(out: Path) -> Path:
@@ -244,24 +243,25 @@ def make_phantoms(
 ) -> dict[str, list[str]]:
     """Write ``count`` synthetic cases of each task as data sets; their names by task key.
 
-    keys: one task, whose data set is the folder itself, or several (or ``all``), each with a data set of its own in
-        the folder. Tasks that one scan can answer get the same patients and share the image files.
+    keys: one task, whose data set is the folder itself, or several (or ``all``: the eleven), each with a data set of its own in
+        the folder. Tasks that one scan can answer get the same patients and share the image files. A task beside the
+        eleven gets its description, ``task.toml``, too.
 
     Raises:
         TaskError: an unknown key. OptionError: no key.
         OutputError: the folder cannot be written, or holds cases of another task.
     """
-    from uniseg_model.dataset import check_description, write_case, write_description
-    from uniseg_model.phantom import FAMILIES, make_phantom
+    from uniseg_model.dataset import TASK_FILE, check_description, write_case, write_description
+    from uniseg_model.phantom import FAMILIES, HELD_OUT, make_phantom, phantom_tasks
 
-    known = builtin_tasks()
-    tasks = _chosen(keys, known, known.values)
+    homes = FAMILIES | HELD_OUT
+    tasks = _chosen(keys, phantom_tasks(), builtin_tasks().values)
     folders = {task: folder if len(tasks) == 1 else folder / task.key for task in tasks}
     check_folder(folder)
     for task, place in folders.items():
         check_description(place, task)
     cases: dict[str, list[str]] = {task.key: [] for task in tasks}
-    families = {FAMILIES[task.key]: [t for t in tasks if FAMILIES[t.key] == FAMILIES[task.key]] for task in tasks}
+    families = {homes[task.key]: [t for t in tasks if homes[t.key] == homes[task.key]] for task in tasks}
     try:
         for done, (family, number) in enumerate(itertools.product(families, range(seed, seed + count))):
             progress(Progress("phantom", done, len(families) * count))
@@ -275,6 +275,8 @@ def make_phantoms(
         for task, place in folders.items():
             if cases[task.key]:
                 write_description(place, task)
+                if task.key in HELD_OUT:
+                    write_task(place / TASK_FILE, task)
     return cases
 
 

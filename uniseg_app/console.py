@@ -26,6 +26,9 @@ _STAGES = {
     "import": "Importing case",
     "prepare cases": "Preparing case",
     "train": "Training step",
+    "certify": "Comparing task",
+    "examine": "Looking at case",
+    "mend": "Writing case",
 }
 
 

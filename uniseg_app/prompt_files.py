@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from uniseg_app.commands import asked_keys, choose_tasks, find_weights
+from uniseg_app.commands import asked_keys, choose_tasks, load_found_model
 from uniseg_app.outputs import check_file, check_output, is_label_file, staged
 from uniseg_model.errors import OptionError, OutputError
 from uniseg_model.files import file_sha256, is_sealed
@@ -64,11 +64,9 @@ def inspect_prompts(request: PromptsRequest, progress: ProgressHook = ignore_pro
     Raises:
         UniSegError: of the kind that fits what is wrong. Cancelled: the hook wanted it so.
     """
-    from uniseg_model.predictor import load_model
-
     _check(request)
     progress(Progress("load weights"))
-    model = load_model(find_weights(request.weights), device=request.device, threads=request.threads)
+    model = load_found_model(request.weights, device=request.device, threads=request.threads)
     keys = asked_keys(request.tasks, model.checkpoint.tasks)
     inspection, sheet = _looked_at(request, model, keys, progress)
     drawn = dict.fromkeys(_SHEETS, sheet) if sheet else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from dataclasses import dataclass
@@ -9,7 +10,9 @@ from pathlib import Path
 
 from platformdirs import user_config_path
 
-from uniseg_model.errors import OptionError
+from uniseg_model.embedded import embedded_weights
+from uniseg_model.errors import OptionError, OutputError
+from uniseg_model.files import WRITE_HINT, whole_file
 
 
 @dataclass(frozen=True)
@@ -45,3 +48,26 @@ def read_settings() -> Settings:
             f"the settings file {path} gives weights as {entries['weights']!r}", hint="It must be a path in quotes."
         )
     return Settings(weights=Path(entries["weights"]).expanduser() if "weights" in entries else None)
+
+
+def installed_weights() -> Path | None:
+    """The weights of ``$UNISEG_WEIGHTS``, of the settings, or the embedded ones; None where there are none of these."""
+    if chosen := os.environ.get("UNISEG_WEIGHTS"):
+        return Path(chosen)
+    embedded = embedded_weights()
+    return read_settings().weights or (embedded if embedded.exists() else None)
+
+
+def write_weights_setting(weights: Path) -> None:
+    """Make a weights file the one to use when none is named; it is the only setting there is.
+
+    Raises:
+        OutputError: the settings cannot be written.
+    """
+    path = settings_path()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise OutputError(f"{path.parent} cannot be made: {exc}", hint=WRITE_HINT) from exc
+    with whole_file(path) as temporary:
+        temporary.write_text(f"weights = {json.dumps(str(weights.absolute()), ensure_ascii=False)}\n", encoding="utf-8")

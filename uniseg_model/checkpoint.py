@@ -6,11 +6,10 @@ is taken over names, types, shapes and bytes of the weights, so it names the wei
 
 from __future__ import annotations
 
-import hashlib
 import json
 import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,11 @@ from torch import Tensor
 from uniseg_model.errors import UniSegError, WeightsError
 from uniseg_model.files import whole_file
 from uniseg_model.network.config import NetworkConfig
+from uniseg_model.network.pack import PackedNet
 from uniseg_model.network.uniseg import UniSegNet
+from uniseg_model.packs.file import Pack
 from uniseg_model.tasks import Task, TaskRegistry, builtin_tasks
+from uniseg_model.tensors import sha256_of
 
 FORMAT = 1
 KINDS = {
@@ -54,8 +56,8 @@ class About:
 class Checkpoint:
     """Weights that know what they are.
 
-    tasks: in prompt order: the place of a task is the only index there is.
-    weights: by the names of :class:`UniSegNet`'s state.
+    tasks: in prompt order: the place of a task is the only index there is. Those of the packs come last.
+    weights: by the names of :class:`UniSegNet`'s state. packs: tasks that were added; see :meth:`with_packs`.
 
     Raises:
         WeightsError: the number of tasks or their classes do not fit the network.
@@ -65,27 +67,48 @@ class Checkpoint:
     tasks: TaskRegistry
     weights: Mapping[str, Tensor] = field(repr=False)
     about: About
+    packs: tuple[Pack, ...] = ()
 
     def __post_init__(self) -> None:
-        if len(self.tasks) != self.config.n_tasks:
+        if len(self.base_tasks) != self.config.n_tasks:
             raise WeightsError(
-                f"the network has prompts for {self.config.n_tasks} tasks, the checkpoint names {len(self.tasks)}"
+                f"the network has prompts for {self.config.n_tasks} tasks, the checkpoint names {len(self.base_tasks)}"
             )
-        for task in self.tasks.values():
+        for task in self.base_tasks.values():
             if task.n_classes > self.config.n_classes:
                 raise WeightsError(
                     f"task {task.key!r} has {task.n_classes} classes, the network's head gives {self.config.n_classes}"
                 )
 
+    @property
+    def base_tasks(self) -> TaskRegistry:
+        """The tasks of the weights themselves, without those of packs."""
+        added = {pack.facts.task.key for pack in self.packs}
+        return TaskRegistry(task for task in self.tasks.values() if task.key not in added)
+
+    def with_packs(self, packs: Sequence[Pack]) -> Checkpoint:
+        """The same weights with other tasks added, in this order; they take the place of those added before.
+
+        Raises:
+            WeightsError: a pack belongs to other weights. TaskError: two tasks have one key.
+        """
+        for pack in packs:
+            pack.check(self.sha256, self.config)
+        tasks = TaskRegistry([*self.base_tasks.values(), *(pack.facts.task for pack in packs)])
+        return replace(self, tasks=tasks, packs=tuple(packs))
+
+    def pack_of(self, task: Task) -> Pack | None:
+        """The pack that a task comes from; None for one of the weights' own."""
+        return next((pack for pack in self.packs if pack.facts.task.key == task.key), None)
+
+    def n_outputs(self, task: Task) -> int:
+        """Classes of the head that answers for a task; at least the task's own."""
+        return task.n_classes if self.pack_of(task) else self.config.n_classes
+
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 of the weights, 64 hexadecimal digits."""
-        digest = hashlib.sha256()
-        for name in sorted(self.weights):
-            tensor = self.weights[name].detach().cpu().contiguous()
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-        return digest.hexdigest()
+        """SHA-256 of the weights without packs, 64 hexadecimal digits."""
+        return sha256_of(self.weights)
 
     @property
     def n_parameters(self) -> int:
@@ -100,8 +123,17 @@ class Checkpoint:
         """
         return list(self.tasks).index(self.tasks[task.key].key)
 
-    def network(self) -> UniSegNet:
-        """The network with these weights, float32, in evaluation mode.
+    def network(self) -> UniSegNet | PackedNet:
+        """The network with these weights and packs, float32, in evaluation mode.
+
+        Raises:
+            WeightsError: names or shapes of the weights do not fit the configuration.
+        """
+        base = self.base_network()
+        return PackedNet(base, [pack.network(base) for pack in self.packs]).eval() if self.packs else base
+
+    def base_network(self) -> UniSegNet:
+        """The network without packs, float32, in evaluation mode.
 
         Raises:
             WeightsError: names or shapes of the weights do not fit the configuration.
@@ -113,7 +145,7 @@ class Checkpoint:
         return net.eval().requires_grad_(False)
 
     def save(self, path: Path) -> None:
-        """Write the file, whole or not at all.
+        """Write the file, whole or not at all; packs stay in files of their own.
 
         Raises:
             OutputError: it cannot be written.
@@ -121,7 +153,7 @@ class Checkpoint:
         facts = {
             "format": FORMAT,
             "network": self.config.to_dict(),
-            "tasks": [task.to_dict() for task in self.tasks.values()],
+            "tasks": [task.to_dict() for task in self.base_tasks.values()],
             "about": {**vars(self.about), "history": dict(self.about.history)},
             "sha256": self.sha256,
         }

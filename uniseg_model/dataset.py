@@ -3,6 +3,7 @@
 DATASET/imagesTr/CASE_0000.nii.gz   one file per channel: _0000, _0001, ...
 DATASET/labelsTr/CASE.nii.gz        values as in the task's labels
 DATASET/dataset.json                channels and labels by name (version 2)
+DATASET/task.toml                   a task of one's own, in the form of tasks.toml; not nnU-Net's, and not needed
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from uniseg_model.files import WRITE_HINT, whole_file, write_json
 from uniseg_model.io import read_labels, write_image, write_labels
 from uniseg_model.tasks import Task
 from uniseg_model.volume import Volume
+
+TASK_FILE = "task.toml"
 
 
 def label_files(folder: Path) -> list[Path]:

@@ -17,10 +17,12 @@ import torch
 
 from uniseg_model.checkpoint import Checkpoint, load_checkpoint
 from uniseg_model.cost import ENCODING, Cost
+from uniseg_model.embedded import embedded_weights
 from uniseg_model.engines import Engine
 from uniseg_model.engines.torch_engine import TorchEngine
 from uniseg_model.errors import OptionError, TaskError
 from uniseg_model.options import Options
+from uniseg_model.packs.file import load_pack
 from uniseg_model.preprocess import Prepared, Recipe, Restored, largest_shape, prepare
 from uniseg_model.progress import Progress, ProgressHook, ignore_progress
 from uniseg_model.record import RunRecord
@@ -280,20 +282,22 @@ def _other_way(options: Options) -> Options:
 
 
 def load_model(
-    path: str | Path | None = None, *, device: str = "auto", precision: str = "auto", threads: int | None = None
+    path: str | Path | None = None,
+    *,
+    packs: Sequence[str | Path] = (),
+    device: str = "auto",
+    precision: str = "auto",
+    threads: int | None = None,
 ) -> Predictor:
     """A predictor from a weights file. ``None``: the embedded demo weights.
 
+    packs: files of tasks to add; each must have been trained on these weights.
+
     Raises:
-        WeightsError: the file is missing or not a UniSeg checkpoint. DeviceError, OptionError: as :class:`Predictor`.
+        WeightsError: a file is missing, not a UniSeg checkpoint or no pack for it. TaskError: two tasks with one key.
+        DeviceError, OptionError: as :class:`Predictor`.
     """
-    return Predictor(
-        load_checkpoint(Path(path) if path else embedded_weights()), device=device, precision=precision, threads=threads
-    )
-
-
-def embedded_weights() -> Path:
-    """Where the demo weights lie in an installation or a checkout."""
-    package = Path(__file__).parent
-    installed, checkout = (place / "assets" / "demo.safetensors" for place in (package, package.parent))
-    return installed if installed.exists() else checkout
+    checkpoint = load_checkpoint(Path(path) if path else embedded_weights())
+    if packs:
+        checkpoint = checkpoint.with_packs([load_pack(Path(pack)) for pack in packs])
+    return Predictor(checkpoint, device=device, precision=precision, threads=threads)

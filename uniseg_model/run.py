@@ -16,6 +16,7 @@ from uniseg_model.checkpoint import Checkpoint
 from uniseg_model.cost import Pass
 from uniseg_model.engines.rules import PromptChoice
 from uniseg_model.options import Options
+from uniseg_model.packs.file import Pack
 from uniseg_model.preprocess import Prepared, Recipe, Restored
 from uniseg_model.progress import Progress, ProgressHook
 from uniseg_model.record import RunRecord, Stopwatch, peak_memory_gb
@@ -37,7 +38,8 @@ class Run:
     def __init__(self, session: Session, tasks: list[Task], options: Options, progress: ProgressHook) -> None:
         self.session, self.tasks, self.progress = session, tasks, progress
         self.engine, self.checkpoint = session.predictor.engine, session.predictor.checkpoint
-        mirrored = self.checkpoint.about.mirrored
+        self.packs = [pack for pack in map(self.checkpoint.pack_of, tasks) if pack]
+        mirrored = self.checkpoint.about.mirrored and all(pack.facts.mirrored for pack in self.packs)
         mirror = self.engine.device.type != "cpu" and mirrored if options.mirror is None else options.mirror
         self.options = replace(options, mirror=mirror)
         self.clock = Stopwatch()
@@ -79,7 +81,7 @@ class Run:
         """The class probabilities of each task; ``whole_head`` keeps classes beyond the task's."""
         focus = prepared.place_of(self.options.focus) if self.options.focus else None
         places = [self.checkpoint.place(task) for task in tasks]
-        n_classes = [self.checkpoint.config.n_classes if whole_head else task.n_classes for task in tasks]
+        n_classes = [self.checkpoint.n_outputs(task) if whole_head else task.n_classes for task in tasks]
         sweep = replace(self.sweep_of(places, n_classes), focus=focus)
 
         def show(labels: list[np.ndarray]) -> dict[str, np.ndarray]:
@@ -146,7 +148,7 @@ class Run:
         if self.engine.device.type == "cuda":
             memory["gpu"] = round(torch.cuda.max_memory_allocated(self.engine.device) / 1e9, 3)
         return RunRecord(
-            weights=describe_weights(self.checkpoint),
+            weights=describe_weights(self.checkpoint, self.packs),
             image={
                 "paths": list(volume.source.paths),
                 "format": volume.source.format,
@@ -175,7 +177,7 @@ class Run:
 
     def split(self, shape: Shape, tasks: list[Task]) -> list[list[Task]]:
         """The tasks in parts whose class sums fit into memory together."""
-        task_bytes = 4 * self.checkpoint.config.n_classes * math.prod(shape)
+        task_bytes = 4 * max(map(self.checkpoint.n_outputs, tasks)) * math.prod(shape)
         at_once = max(1, int(_SUMS_BYTES // task_bytes))
         return [tasks[i : i + at_once] for i in range(0, len(tasks), at_once)]
 
@@ -190,7 +192,9 @@ class Run:
         return notes
 
 
-def describe_weights(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Which weights these are, for records and screens."""
+def describe_weights(checkpoint: Checkpoint, packs: Sequence[Pack] = ()) -> dict[str, Any]:
+    """Which weights these are, for records and screens; ``packs``: those that had a part in it."""
     about = checkpoint.about
-    return {"name": about.name, "kind": about.kind, "sha256": checkpoint.sha256, "licence": about.licence}
+    facts = {"name": about.name, "kind": about.kind, "sha256": checkpoint.sha256, "licence": about.licence}
+    added = [{"task": pack.facts.task.key, "sha256": pack.sha256, "licence": pack.facts.licence} for pack in packs]
+    return {**facts, "packs": added} if added else facts

@@ -7,6 +7,7 @@ its place in a checkpoint's list of tasks. Adding a task means adding a table to
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from uniseg_model.errors import OptionError, TaskError
+from uniseg_model.files import whole_file
 from uniseg_model.volume import Triple
 
 INTENSITY_RULES = ("hu", "zscore")
@@ -181,6 +183,28 @@ def read_tasks(path: Path) -> list[Task]:
     except (OSError, ValueError) as exc:
         raise TaskError(f"the task file {path} cannot be read: {exc}") from exc
     return _tasks_of(tables)
+
+
+def write_task(path: Path, task: Task) -> None:
+    """Write a task as a TOML file that :func:`read_tasks` reads, whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    facts = {name: value for name, value in task.to_dict().items() if name != "key"}
+    text = f"[{task.key}]\n" + "".join(f"{name} = {_toml(value)}\n" for name, value in facts.items())
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{name} = {_toml(part)}" for name, part in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value, ensure_ascii=False).replace(
+        "\x7f", "\\u007f"
+    )  # TOML's basic strings and numbers are JSON's, but for this
 
 
 def builtin_tasks() -> TaskRegistry:

@@ -14,7 +14,7 @@ from shared_data import shared
 from tiny import ct_volume
 
 from uniseg_model.io import read_volume, write_image
-from uniseg_model.tasks import builtin_tasks
+from uniseg_model.tasks import builtin_tasks, read_tasks
 
 
 @pytest.fixture
@@ -256,3 +256,11 @@ def test_real_ct_and_dicom_with_the_authors_format(run: Any, tmp_path: Path) -> 
     np.testing.assert_allclose(
         nib.load(tmp_path / "dicom" / "vertebrae.nii.gz").affine[:, [2, 1, 0, 3]], dicom.affine, atol=1e-4
     )
+
+
+def test_held_out_phantoms_share_scans_and_bring_their_task(run: Any, tmp_path: Path) -> None:
+    code, out, _ = run("phantom", "--task", "gallbladder,ribs", "-o", tmp_path, "--seed", 7)
+    assert (code, "1 cases of 'Ribs (phantoms)'" in out) == (0, True)
+    scans = [tmp_path / key / "imagesTr" / "torso_0007_0000.nii.gz" for key in ("gallbladder", "ribs")]
+    assert scans[0].samefile(scans[1])
+    assert [task.key for task in read_tasks(tmp_path / "ribs" / "task.toml")] == ["ribs"]

@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage
 
 from uniseg_model.errors import GeometryError, OptionError, TaskError
-from uniseg_model.phantom import FAMILIES, Phantom, make_phantom
+from uniseg_model.phantom import FAMILIES, Phantom, held_out_tasks, make_phantom
 from uniseg_model.tasks import builtin_tasks
 from uniseg_model.volume import Triple
 
@@ -185,3 +185,26 @@ def test_wrong_requests_are_refused() -> None:
         make_phantom("liver", shape=(1, 40, 40))
     with pytest.raises(GeometryError, match=r"positive spacings"):
         make_phantom("liver", spacing_mm=(0.0, 2.0, 2.0))
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_the_torso_answers_two_tasks_that_are_not_among_the_eleven(seed: int) -> None:
+    torso, trunk = make_phantom("gallbladder", seed), make_phantom("liver", seed)
+    assert list(torso.labels) == ["gallbladder", "ribs"] == [task.key for task in held_out_tasks()]
+    assert not set(torso.labels) & set(TASKS)
+    assert torso.family == "torso"
+    sac, rib, liver = torso.labels["gallbladder"] == 1, torso.labels["ribs"] == 1, trunk.labels["liver"] > 0
+    assert 5 < volume_ml(torso, "gallbladder") < 60
+    assert 150 < volume_ml(torso, "ribs") < 900
+    assert ndimage.label(sac, np.ones((3, 3, 3)))[1] <= 2  # bowel may cross it
+    assert (ndimage.binary_dilation(sac, iterations=3) & liver).any()
+    assert not (rib & (trunk.labels["vertebrae"] > 0)).any()
+    assert ndimage.label(rib, np.ones((3, 3, 3)))[1] >= 10
+    same = torso.volume.array == trunk.volume.array
+    assert same.mean() > 0.98  # the body is the trunk's, but for the gall bladder
+
+
+def test_gall_bladders_are_dark_or_bright() -> None:
+    levels = [typical_hu(make_phantom("gallbladder", seed, spacing_mm=(5.0, 4.0, 4.0)), "gallbladder") for seed in range(12)]
+    assert min(levels) < 40
+    assert max(levels) > 120

@@ -14,7 +14,7 @@ import pytest
 from skimage.color import rgb2lab
 
 from uniseg_model.errors import OptionError, TaskError, UniSegError
-from uniseg_model.tasks import Label, Task, TaskRegistry, builtin_tasks, check_axes, read_tasks
+from uniseg_model.tasks import Label, Task, TaskRegistry, builtin_tasks, check_axes, read_tasks, write_task
 
 TASKS = builtin_tasks()
 LIVER = TASKS["liver"]
@@ -321,3 +321,10 @@ def test_wrong_axes_in_a_file_are_a_wrong_task(tmp_path: Path) -> None:
 def test_an_error_without_a_hint_is_one_sentence() -> None:
     assert str(UniSegError("too few voxels")) == "too few voxels"
     assert str(UniSegError("too few voxels", hint="Give more.")) == "too few voxels. Give more."
+
+
+def test_a_written_task_is_read_back(tmp_path: Path) -> None:
+    odd = replace(builtin_tasks()["brain"], key="odd", title='A "title", a \\ and an \u00fc, \x7f', window_hu=(-10.0, 20.5))
+    for task in (odd, *builtin_tasks().values()):
+        write_task(tmp_path / "task.toml", task)
+        assert read_tasks(tmp_path / "task.toml") == [task]

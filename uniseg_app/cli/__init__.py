@@ -4,11 +4,11 @@ Exit codes: 0 done, 1 a ``UniSegError`` (one line on stderr), 2 wrong usage, 130
 document on stdout and nothing else. Nothing ever waits for an answer. What needs torch is imported inside the commands,
 so that ``--help`` and ``tasks`` answer at once.
 
-    options     what several commands share             data        phantom, import, evaluate
+    options     what several commands share             data        phantom, import, doctor, evaluate
     prompts     prompts
     predict     tasks, segment, demo                    training    train
     weights     weights import | info | verify         web         web, the page of demo
-    napari      napari
+    napari      napari                              packs       packs install | list | remove | export | certify
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Annotated
 
 import typer
 
-from uniseg_app.cli import data, napari, predict, prompts, training, web, weights
+from uniseg_app.cli import data, napari, packs, predict, prompts, training, web, weights
 from uniseg_app.console import say, tell_error, warn
 from uniseg_model import DISCLAIMER, __version__
 from uniseg_model.errors import UniSegError
@@ -31,12 +31,14 @@ app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
 )  # fmt: skip
 app.add_typer(weights.app, name="weights")
+app.add_typer(packs.app, name="packs")
 app.command()(predict.tasks)
 app.command()(predict.segment)
 app.command()(prompts.prompts)
 app.command()(data.phantom)
 app.command("import")(data.import_data)
 app.command()(training.train)
+app.command()(data.doctor)
 app.command()(data.evaluate)
 app.command()(predict.demo)
 app.command()(web.web)

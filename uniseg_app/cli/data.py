@@ -10,7 +10,6 @@ import typer
 from uniseg_app.cli.options import Json, Weights, registry_of
 from uniseg_app.console import progress_shown, say, say_json, say_table, warn
 from uniseg_model.errors import OptionError, OutputError, UniSegError
-from uniseg_model.tasks import builtin_tasks
 
 if TYPE_CHECKING:
     from uniseg_model.evaluation import Evaluation
@@ -20,7 +19,9 @@ def phantom(
     task: Annotated[
         str,
         typer.Option(
-            "--task", metavar="KEY[,KEY...]|all", help="Several: a data set each, in folders named by task; scans are shared."
+            "--task",
+            metavar="KEY[,KEY...]|all",
+            help="Several: a data set each, in folders named by task; scans are shared. Beside the eleven: gallbladder, ribs.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR")],
@@ -29,12 +30,13 @@ def phantom(
 ) -> None:
     """Make synthetic cases with known answers: images and labels in nnU-Net's layout."""
     from uniseg_app import commands
+    from uniseg_model.phantom import phantom_tasks
 
     with progress_shown(quiet=False) as progress:
         cases = commands.make_phantoms(task.split(","), out, count, seed, progress)
     for key, names in cases.items():
         place = out if len(cases) == 1 else out / key
-        say(f"{len(names)} cases of {builtin_tasks()[key].title!r} in {place}: imagesTr, labelsTr, dataset.json")
+        say(f"{len(names)} cases of {phantom_tasks()[key].title!r} in {place}: imagesTr, labelsTr, dataset.json")
 
 
 def import_data(
@@ -63,6 +65,40 @@ def import_data(
     if not found.is_complete:
         raise UniSegError(
             f"{len(found.failed)} cases could not be imported", hint="The lines above say why; mend them and run again."
+        )
+
+
+def doctor(
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="nnU-Net's layout, the Decathlon's, two folders of the same names, or paired names.")],
+    task: Annotated[str | None, typer.Option("--task", metavar="KEY", help="What it is for. Default: its task.toml, else its dataset.json.")] = None,
+    task_file: Annotated[Path | None, typer.Option("--task-file", metavar="T.toml", help="A task of your own.")] = None,
+    fix: Annotated[Path | None, typer.Option("--fix", metavar="OUT", help="Write a copy in nnU-Net's layout with all that can be mended safely.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Two real training steps on its first cases, and what the training will cost.")] = False,
+    depth: Annotated[str, typer.Option(metavar="pack|full|backbone", help="Of the dry run.")] = "pack",
+    minutes: Annotated[float, typer.Option(help="Of the training that the dry run prices.")] = 10.0,
+    weights: Weights = None,
+    as_json: Json = False,
+) -> None:  # fmt: skip
+    """Look for what is wrong with a data set before training, and tell how to mend it. Nothing in it is changed."""
+    from uniseg_app.examination import DoctorRequest, look_at
+
+    request = DoctorRequest(dataset, task, task_file, fix, dry_run, depth, minutes, weights)
+    with progress_shown(quiet=as_json) as progress:
+        found = look_at(request, progress)
+    if as_json:
+        say_json(found.to_dict())
+    else:
+        for line in found.lines():
+            say(line)
+        rows = [
+            [f.severity, f.case, f.rule, f.what, f.how + (f" --fix: {f.fix}." if f.fix else "")] for f in found.report.findings
+        ]
+        if rows:
+            say_table(["", "case", "what", "found", "how to mend it"], rows)
+        say(found.report.sentence())
+    if not found.report.is_usable:
+        raise UniSegError(
+            "the data set cannot be trained on as it is", hint="The table says why; --fix OUT mends what is safe."
         )
 
 

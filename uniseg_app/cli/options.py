@@ -21,12 +21,17 @@ Weights = Annotated[
 
 
 def registry_of(weights: Path | None) -> TaskRegistry:
-    """The tasks of a weights file, or the built-in ones."""
+    """The tasks of a weights file, or the built-in ones; and those of the packs that are installed for the weights in use."""
+    from uniseg_app.pack_store import base_of, with_packs
+
     if weights is None:
-        return builtin_tasks()
+        from uniseg_app.settings import installed_weights
+
+        return with_packs(builtin_tasks(), base_of(installed_weights()))
     from uniseg_model.checkpoint import load_checkpoint
 
-    return load_checkpoint(weights).tasks
+    checkpoint = load_checkpoint(weights)
+    return with_packs(checkpoint.tasks, checkpoint.sha256)
 
 
 def triple(text: str | None) -> Triple | None:

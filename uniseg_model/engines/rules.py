@@ -27,6 +27,18 @@ class PromptRule(Protocol):
         ...
 
 
+@dataclass(frozen=True, eq=False)
+class Read:
+    """A rule whose prompt is read by the decoder of the task at ``place``: a pack's task has a decoder of its own."""
+
+    rule: PromptRule
+    place: int
+
+    def choose(self, prompts: Tensor, flips: Sequence[int]) -> Tensor:
+        """See :meth:`PromptRule.choose`."""
+        return self.rule.choose(prompts, flips)
+
+
 PromptChoice = int | PromptRule  # a place in the universal prompt stands for that task's own prompt
 
 
@@ -69,6 +81,11 @@ class Given:
         """See :meth:`PromptRule.choose`."""
         values = torch.from_numpy(np.array(self.values, np.float32)).to(prompts.device, prompts.dtype)
         return values.expand(len(prompts), 1, *values.shape).flip(tuple(flips))
+
+
+def reader_of(choice: PromptChoice) -> int:
+    """The place of the task whose decoder reads the prompt; of a rule that does not say, the first task's, which is the weights' own."""
+    return choice if isinstance(choice, int) else choice.place if isinstance(choice, Read) else 0
 
 
 def rule_of(choice: PromptChoice) -> PromptRule:

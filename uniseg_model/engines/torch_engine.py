@@ -12,8 +12,9 @@ from torch import Tensor
 
 from uniseg_model.cost import free_memory_gb
 from uniseg_model.engines import Tick
-from uniseg_model.engines.rules import PromptChoice, PromptRule, rule_of
+from uniseg_model.engines.rules import PromptChoice, PromptRule, reader_of, rule_of
 from uniseg_model.errors import DeviceError, OptionError
+from uniseg_model.network.pack import PackedNet
 from uniseg_model.network.sensitivity import sensitivity
 from uniseg_model.network.uniseg import UniSegNet
 
@@ -38,7 +39,7 @@ class TorchEngine:
         OptionError: unknown precision, or float16 on a CPU.
     """
 
-    def __init__(self, net: UniSegNet, device: str = "auto", precision: str = "auto") -> None:
+    def __init__(self, net: UniSegNet | PackedNet, device: str = "auto", precision: str = "auto") -> None:
         self.device = find_device(device)
         self.precision = _find_precision(precision, self.device)
         self.name = "torch"
@@ -64,15 +65,15 @@ class TorchEngine:
     def run(self, windows: Tensor, prompts: Sequence[PromptChoice], *, mirror: bool, tick: Tick) -> list[Tensor]:
         """See :meth:`Engine.run`."""
         flips = _FLIPS if mirror else _FLIPS[:1]
-        rules = [rule_of(choice) for choice in prompts]
+        rules = [(rule_of(choice), self._net.decoder_of(reader_of(choice))) for choice in prompts]
         means: list[Tensor] = []
         with torch.inference_mode(), self._autocast():
             windows = windows.to(self.device)
             for i, axes in enumerate(flips):
                 features = self._net.encode(windows.flip(axes))
                 task_prompts = self._net.prompts(features)
-                for j, rule in enumerate(rules):
-                    logits = self._net.decode(features, rule.choose(task_prompts, axes))
+                for j, (rule, decoder) in enumerate(rules):
+                    logits = decoder.decode(features, rule.choose(task_prompts, axes))
                     share = logits.float().softmax(dim=1).flip(axes) / len(flips)
                     if i == 0:
                         means.append(share)
@@ -92,7 +93,7 @@ class TorchEngine:
             with torch.no_grad():
                 features = self._net.encode(windows.to(self.device))
                 prompt = rule.choose(self._net.prompts(features), ())
-            return sensitivity(self._net, features, prompt, value)[:, 0].float()
+            return sensitivity(self._net.decoder_of(reader_of(rule)), features, prompt, value)[:, 0].float()
 
     def _autocast(self) -> AbstractContextManager[object]:
         dtype = PRECISIONS[self.precision]

@@ -21,15 +21,16 @@ from uniseg_model.io.nifti import (
     NIFTI_SUFFIXES,
     is_marked_as_labels,
     read_labels,
+    read_values,
     write_compact,
     write_image,
     write_labels,
     write_map,
 )
-from uniseg_model.volume import Source, Volume
+from uniseg_model.volume import Shape, Source, Triple, Volume
 
 __all__ = [
-    "NIFTI_SUFFIXES", "ImageSize", "is_marked_as_labels", "read_labels", "read_size", "read_volume", "write_compact", "write_image",
+    "NIFTI_SUFFIXES", "ImageSize", "is_marked_as_labels", "read_grid", "read_labels", "read_size", "read_values", "read_volume", "write_compact", "write_image",
     "write_labels", "write_map",
 ]  # fmt: skip
 
@@ -81,6 +82,15 @@ def read_size(path: str | PathLike[str], *, series: str | None = None) -> ImageS
 
         return ImageSize(*dicom_size(path, series))
     return ImageSize(*nifti.nifti_size(path))
+
+
+def read_grid(path: str | PathLike[str]) -> tuple[Shape, Triple]:
+    """Voxels and their size in mm along Z, Y, X, as the header of a NIfTI file says; no voxel is read.
+
+    Raises:
+        FileFormatError: missing or of another format. GeometryError: fewer than three axes, or the voxel size unknown.
+    """
+    return nifti.nifti_grid(Path(path))
 
 
 def _read_one(path: Path, series: str | None) -> Volume:

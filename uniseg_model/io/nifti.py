@@ -29,7 +29,7 @@ from nibabel.volumeutils import array_from_file
 from uniseg_model.errors import FileFormatError, GeometryError, OutputError
 from uniseg_model.files import whole_file
 from uniseg_model.grids import corner_distance_mm
-from uniseg_model.volume import Source, Volume, trusted_spacing, voxel_lengths
+from uniseg_model.volume import Shape, Source, Triple, Volume, trusted_spacing, voxel_lengths
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 
@@ -71,6 +71,36 @@ def nifti_size(path: Path) -> tuple[tuple[int, ...], np.dtype]:
     _check_claims(raw, path)
     shape = [int(n) for n in raw["dim"][1 : 1 + int(raw["dim"][0])]]
     return (math.prod(shape[3:]), *shape[2::-1]), raw.get_data_dtype()
+
+
+def nifti_grid(path: Path) -> tuple[Shape, Triple]:
+    """Shape and voxel size in mm along Z, Y, X as the header gives them; no voxel is read.
+
+    Raises:
+        FileFormatError: not NIfTI, or a header that claims more than the file can hold.
+        GeometryError: fewer than three axes, or voxel size unknown.
+    """
+    raw = _raw_header(path)
+    _check_claims(raw, path)
+    x, y, z = (int(n) for n in raw["dim"][1:4])
+    dx, dy, dz = (abs(float(step)) * _mm_per_unit(raw) for step in raw["pixdim"][1:4])
+    return (z, y, x), (dz, dy, dx)
+
+
+def read_values(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Values (Z, Y, X) float64 of what should be a label map, whatever they are, and the affine ``(z, y, x, 1)`` to RAS+ mm.
+
+    For those who look for what is wrong; :func:`read_labels` refuses it.
+
+    Raises:
+        FileFormatError: not NIfTI, truncated, or several channels. GeometryError: voxel size unknown or affine singular.
+    """
+    image = _open(path)
+    affine, _ = _affine(image.header, path)
+    values = _voxels(image, path, np.float64)
+    if len(values) != 1:
+        raise FileFormatError(f"{path.name} has {len(values)} channels, a label map has one")
+    return values[0], affine
 
 
 def read_labels(path: Path) -> tuple[np.ndarray, np.ndarray]:

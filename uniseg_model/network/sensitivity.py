@@ -9,10 +9,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from uniseg_model.network.uniseg import Features, UniSegNet
+from uniseg_model.network.uniseg import Decoder, Features
 
 
-def mean_probability(net: UniSegNet, features: Features, prompt: Tensor, value: int) -> Tensor:
+def mean_probability(net: Decoder, features: Features, prompt: Tensor, value: int) -> Tensor:
     """Mean over a whole window of the probability of class ``value``, (B,), under a prompt (B, 1, z, y, x).
 
     Over all voxels, those that padded a small image included, and not over those predicted: so it is a smooth function of the
@@ -25,7 +25,7 @@ def mean_probability(net: UniSegNet, features: Features, prompt: Tensor, value: 
     return probabilities[:, value].mean(dim=(1, 2, 3))
 
 
-def sensitivity(net: UniSegNet, features: Features, prompt: Tensor, value: int) -> Tensor:
+def sensitivity(net: Decoder, features: Features, prompt: Tensor, value: int) -> Tensor:
     """Gradient of :func:`mean_probability` with respect to each window's own prompt, (B, 1, z, y, x): probability per unit."""
     with torch.enable_grad():
         prompt = prompt.detach().requires_grad_()

@@ -11,6 +11,7 @@ Letters: B batch, C input channels, F bottleneck features, T tasks, K classes; Z
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -33,7 +34,39 @@ class Features:
     bottleneck: Tensor
 
 
-class UniSegNet(nn.Module):
+class Decoder(nn.Module):
+    """The way from a prompt to logits; who inherits it brings the three parts."""
+
+    upsample: nn.ModuleList
+    decoder: nn.ModuleList
+    heads: nn.ModuleList
+
+    def decode(self, features: Features, prompt: Tensor) -> Tensor:
+        """Class logits (B, K, Z, Y, X) under one task prompt per window, (B, 1, z, y, x)."""
+        return self._decode(features, prompt, every_scale=False)[0]
+
+    def decode_all_scales(self, features: Features, prompt: Tensor) -> list[Tensor]:
+        """Class logits at each resolution, full resolution first: what deep supervision learns from."""
+        return self._decode(features, prompt, every_scale=True)
+
+    def _decode(self, features: Features, prompt: Tensor, *, every_scale: bool) -> list[Tensor]:
+        # Flat on purpose: a name rebound frees the map before it, which saves 0.2 GB of a full-size window.
+        x = torch.cat([features.bottleneck, prompt], dim=1)  # (B, F + 1, z, y, x)
+        logits = []
+        for level, skip in enumerate(reversed(features.skips)):
+            x = self.upsample[level](x)
+            first, *others = _blocks(self.decoder[level])
+            x = _convolve_joined(first.conv, x, skip)
+            x = first.act(first.norm(x))
+            for block in others:
+                x = block.conv(x)
+                x = block.act(block.norm(x))
+            if every_scale or level == len(features.skips) - 1:
+                logits.append(self.heads[level](x))
+        return logits[::-1]
+
+
+class UniSegNet(Decoder):
     """The network. Its weights start as in the original: He normal, biases 0, prompt standard normal."""
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -45,9 +78,7 @@ class UniSegNet(nn.Module):
         deeper = [_stage(*pair) for pair in zip(features, features[1:], config.kernels[1:], strides, strict=False)]
         self.encoder = nn.ModuleList([first, *deeper])
         self.universal_prompt = nn.Parameter(torch.randn(1, config.n_tasks, *config.prompt_shape))
-        fused = features[-1] + config.n_tasks
-        hidden = fused // _FUSION_SHRINK
-        self.fusion = nn.Sequential(Block(fused, hidden), Block(hidden, hidden), Block(hidden, config.n_tasks))
+        self.fusion = fusion(features[-1] + config.n_tasks, config.n_tasks)
         below = [features[-1] + 1, *reversed(features[1:-1])]  # + 1: the task prompt
         beside = list(reversed(features[:-1]))
         steps = list(reversed(strides))
@@ -56,7 +87,7 @@ class UniSegNet(nn.Module):
         )
         self.decoder = nn.ModuleList(nn.ModuleList([Block(2 * n, n), Block(n, n)]) for n in beside)
         self.heads = nn.ModuleList(nn.Conv3d(n, config.n_classes, 1, bias=False) for n in beside)
-        self.apply(_initialise)
+        self.apply(initialise)
 
     def encode(self, x: Tensor) -> Features:
         """What all tasks share of windows (B, C, Z, Y, X).
@@ -79,13 +110,17 @@ class UniSegNet(nn.Module):
         fused: Tensor = self.fusion(torch.cat([features.bottleneck, universal], dim=1))  # (B, F + T) -> (B, T)
         return fused
 
-    def decode(self, features: Features, prompt: Tensor) -> Tensor:
-        """Class logits (B, K, Z, Y, X) under one task prompt per window, (B, 1, z, y, x)."""
-        return self._decode(features, prompt, every_scale=False)[0]
+    def own_state(self) -> dict[str, Tensor]:
+        """All that is learned, by name."""
+        return dict(self.state_dict())
 
-    def decode_all_scales(self, features: Features, prompt: Tensor) -> list[Tensor]:
-        """Class logits at each resolution, full resolution first: what deep supervision learns from."""
-        return self._decode(features, prompt, every_scale=True)
+    def load_own_state(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over what :meth:`own_state` gave."""
+        self.load_state_dict(dict(weights))
+
+    def decoder_of(self, place: int) -> Decoder:
+        """What decodes the task at a place: one decoder serves them all."""
+        return self
 
     def forward(self, x: Tensor, tasks: Tensor) -> Tensor:
         """Class logits (B, K, Z, Y, X) of windows (B, C, Z, Y, X), each under its own task.
@@ -94,22 +129,6 @@ class UniSegNet(nn.Module):
         """
         features = self.encode(x)
         return self.decode(features, pick(self.prompts(features), tasks))
-
-    def _decode(self, features: Features, prompt: Tensor, *, every_scale: bool) -> list[Tensor]:
-        # Flat on purpose: a name rebound frees the map before it, which saves 0.2 GB of a full-size window.
-        x = torch.cat([features.bottleneck, prompt], dim=1)  # (B, F + 1, z, y, x)
-        logits = []
-        for level, skip in enumerate(reversed(features.skips)):
-            x = self.upsample[level](x)
-            first, *others = _blocks(self.decoder[level])
-            x = _convolve_joined(first.conv, x, skip)
-            x = first.act(first.norm(x))
-            for block in others:
-                x = block.conv(x)
-                x = block.act(block.norm(x))
-            if every_scale or level == len(features.skips) - 1:
-                logits.append(self.heads[level](x))
-        return logits[::-1]
 
 
 def _convolve_joined(conv: nn.Conv3d, up: Tensor, skip: Tensor) -> Tensor:
@@ -144,7 +163,14 @@ def _stage(c_in: int, c_out: int, kernel: tuple[int, int, int], stride: tuple[in
     return nn.Sequential(Block(c_in, c_out, kernel, stride), Block(c_out, c_out, kernel))
 
 
-def _initialise(module: nn.Module) -> None:
+def fusion(n_fused: int, n_prompts: int) -> nn.Sequential:
+    """From bottleneck and universal prompt side by side, ``n_fused`` channels, to task prompts."""
+    hidden = n_fused // _FUSION_SHRINK
+    return nn.Sequential(Block(n_fused, hidden), Block(hidden, hidden), Block(hidden, n_prompts))
+
+
+def initialise(module: nn.Module) -> None:
+    """He normal weights and biases of 0 in a convolution, as in the original."""
     if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
         nn.init.kaiming_normal_(module.weight, a=SLOPE)
         if module.bias is not None:

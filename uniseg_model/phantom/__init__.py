@@ -5,24 +5,26 @@ Good for tests, demonstrations and small trainings; not for judging how well a r
 
     shapes    solids as signed distances in mm          frame     skin, fat, muscles and bones of the trunk
     canvas    from strokes to voxels                    organs    the organs of chest and belly
-    scanner   blur, noise, shading                      trunk, petct, brain, prostate    the four families
+    scanner   blur, noise, shading                      trunk, petct, brain, prostate    the four families of the eleven tasks
+                                                        torso    a fifth, for tasks that no weights of ours were taught
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from uniseg_model.errors import OptionError
-from uniseg_model.phantom import brain, petct, prostate, trunk
+from uniseg_model.phantom import brain, petct, prostate, torso, trunk
 from uniseg_model.phantom.canvas import Grid, paint
 from uniseg_model.phantom.scene import Scene
-from uniseg_model.tasks import builtin_tasks
+from uniseg_model.tasks import Task, TaskRegistry, builtin_tasks, read_tasks
 from uniseg_model.volume import Shape, Source, Triple, Volume
 
-__all__ = ["FAMILIES", "Phantom", "make_phantom"]
+__all__ = ["FAMILIES", "HELD_OUT", "Phantom", "held_out_tasks", "make_phantom", "phantom_tasks"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,19 @@ _BY_MODALITIES = {
     ("T1", "T1ce", "T2", "FLAIR"): _Family("brain", "MR", brain.GRID, brain.draw_scene),
     ("CT", "PET"): _Family("petct", "PT", petct.GRID, petct.draw_scene),
 }
+_TORSO = _Family("torso", "CT", torso.GRID, torso.draw_scene)
 FAMILIES = {key: _BY_MODALITIES[task.modalities].name for key, task in builtin_tasks().items()}  # by task key
+HELD_OUT = {"gallbladder": _TORSO.name, "ribs": _TORSO.name}  # likewise, of the tasks that no weights of ours were taught
+
+
+def held_out_tasks() -> list[Task]:
+    """The tasks of phantoms beside the eleven."""
+    return read_tasks(Path(__file__).with_name("held_out.toml"))
+
+
+def phantom_tasks() -> TaskRegistry:
+    """All tasks for which there are phantoms: the eleven in prompt order, then those held out."""
+    return TaskRegistry([*builtin_tasks().values(), *held_out_tasks()])
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +61,7 @@ class Phantom:
     """A made-up scan and the right answers.
 
     labels: task key to its labels (Z, Y, X) uint8, with an entry for each task that the scan can be asked for:
-        eight for a CT of the trunk, one otherwise.
+        eight for a CT of the trunk, two for one of the torso, one otherwise.
     """
 
     volume: Volume
@@ -72,8 +86,9 @@ def make_phantom(task_key: str, seed: int = 0, *, shape: Shape | None = None, sp
         OptionError: a negative seed.
         GeometryError: fewer than two voxels along an axis, or a spacing that is not positive.
     """
-    tasks = builtin_tasks()
-    family = _BY_MODALITIES[tasks[task_key].modalities]
+    tasks = phantom_tasks()
+    task, homes = tasks[task_key], FAMILIES | HELD_OUT
+    family = _TORSO if task_key in HELD_OUT else _BY_MODALITIES[task.modalities]
     if seed < 0:
         raise OptionError(f"the seed of a phantom must be zero or more, it is {seed}")
     grid = family.grid.covered_by(shape, spacing_mm)
@@ -81,6 +96,6 @@ def make_phantom(task_key: str, seed: int = 0, *, shape: Shape | None = None, sp
     picture = paint(scene.strokes, grid, scene.pose, scene.background)
     noise = np.random.default_rng([seed, 1])  # its own stream: how much is drawn from it depends on the grid
     image = scene.develop(picture.values, grid, noise)
-    labels = {key: scene.answer(tasks[key], picture) for key, name in FAMILIES.items() if name == family.name}
+    labels = {key: scene.answer(tasks[key], picture) for key, name in homes.items() if name == family.name}
     volume = Volume(image, grid.affine, Source(format="phantom", modality=family.modality), spacing_mm=grid.spacing_mm)
     return Phantom(volume, labels, family.name, seed)

@@ -182,8 +182,8 @@ def draw_ribs(patient: Patient) -> Iterator[Stroke]:
                 cartilage += tube([knots[-1], (side * 50, 84, z - 38, 4.5), (side * 18, 90, max(z - 22, 62), 4)], rounds=1)
     sternum = ellipsoid((0, 90, 108), (17, 6, 62), (4, 0, 0))
     yield Stroke("cartilage", capsules(cartilage), (95.0,))
-    yield Stroke("bone", capsules(ribs), (420.0,))
-    yield Stroke("marrow", capsules(ribs, -2.6), (patient.marrow,))
+    yield Stroke("rib", capsules(ribs), (420.0,))
+    yield Stroke("rib marrow", capsules(ribs, -2.6), (patient.marrow,))
     yield Stroke("bone", (sternum,), (360.0,))
     yield Stroke("marrow", (grown(sternum, -2),), (patient.marrow - 40,))
     for side in (1, -1):

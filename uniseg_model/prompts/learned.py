@@ -28,5 +28,6 @@ def learned_prompts(checkpoint: Checkpoint, tasks: Sequence[str] | None = None) 
             hint="A backbone alone has no prompts to look at.",
         )
     chosen = [checkpoint.tasks[key] for key in (checkpoint.tasks if tasks is None else dict.fromkeys(tasks))]
-    channels = checkpoint.weights["universal_prompt"][0].detach().float().cpu().numpy()
+    parts = [checkpoint.weights["universal_prompt"][0], *(pack.weights["prompt"][0] for pack in checkpoint.packs)]
+    channels = np.concatenate([part.detach().float().cpu().numpy() for part in parts])
     return PromptSet(tuple(chosen), np.ascontiguousarray(channels[[checkpoint.place(task) for task in chosen]]))

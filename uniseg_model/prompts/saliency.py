@@ -60,7 +60,7 @@ def make_saliency(run: Run, structure: str, region: Region) -> Saliency:
         OptionError: the task has no such structure, or the region does not fit the image.
         OutOfMemoryError: one window at a time is still too much. Cancelled: the hook wanted it so.
     """
-    from uniseg_model.engines.rules import rule_of
+    from uniseg_model.engines.rules import Read, rule_of
 
     [task] = run.tasks
     value = task.value_of(structure)
@@ -70,7 +70,8 @@ def make_saliency(run: Run, structure: str, region: Region) -> Saliency:
         cell_of(run),
         run.session.volume,
     )
-    rule, stitch = rule_of(run.checkpoint.place(task)), Stitch(layout, cell, 1)
+    place = run.checkpoint.place(task)
+    rule, stitch = Read(rule_of(place), place), Stitch(layout, cell, 1)
 
     def keep(start: Shape, gradient: np.ndarray) -> None:
         stitch.add(start, gradient[None])

@@ -81,10 +81,12 @@ def make_what_if(run: Run, change: Change, region: Region) -> WhatIf:
         TaskError: the change names a task that the weights do not know. OptionError: the region or the change does not fit.
         OutOfMemoryError: even the smallest plan does not fit. Cancelled: the hook wanted it so.
     """
+    from uniseg_model.engines.rules import Read
+
     [task], place = run.tasks, run.checkpoint.place
     known = run.session.tasks
     shape = run.checkpoint.config.prompt_shape
-    rules = [c.rule(place(task), lambda key: place(known[key]), shape) for c in (Own(), change)]
+    rules = [Read(c.rule(place(task), lambda key: place(known[key]), shape), place(task)) for c in (Own(), change)]
     prepared = run.prepared(run.recipe(task))
     scope = region.scope(prepared, run.layout(prepared), run.session.volume.shape)
     both = run.answers(prepared, run.sweep_of(rules, [task.n_classes] * 2, scope.layout))

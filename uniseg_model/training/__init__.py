@@ -10,7 +10,11 @@
     optimisers  SGD and its falling rate
     run         the run folder: checkpoints that survive a crash, and the curve
     validation  Dice of windows that are never learned from
+    preview     one slice that shows how far it is
     trainer     the loop
+    tune        adding a task to trained weights
+    estimate    what it will cost
+    corrected   corrected answers as cases
     interrupts  heard between two steps
     allocator   memory kept between steps
     start       from files and options to a running trainer

@@ -14,7 +14,7 @@ from uniseg_model.errors import FileFormatError, ModalityError, OutputError
 from uniseg_model.files import write_json
 from uniseg_model.tasks import Task
 
-_SPLITS = "splits_final.json"
+SPLITS = "splits_final.json"
 
 
 @dataclass(frozen=True)
@@ -61,30 +61,40 @@ def _case(images: Path, answer: Path, task: Task) -> Case:
     return Case(name, tuple(wanted), answer)
 
 
-def split_cases(folder: Path, cases: Sequence[Case], most: int) -> Split:
-    """The split that lies with the data (its first fold) or, where there is none, a new one, which is then stored there.
+def split_cases(folder: Path, cases: Sequence[Case], most: int, *, fold: int = 0, folds: int | None = None) -> Split:
+    """The split that lies with the data or, where there is none, a new one, which is then stored there.
 
     A folder that cannot be written gets the same new one each time, as it follows from the names alone.
 
     most: cases for validation, at most; a fifth where there are few, at least one. They are chosen by a hash of their
         names, so that a scan shared by several tasks is on the same side in all of them.
+    fold: which of the stored splits, counted from 0. folds: how many a new one gets, in each of which another part of the
+        cases validates, all of them once; None for the one above.
 
     Raises:
-        FileFormatError: the stored split is damaged, names a case that is not there, or leaves a side empty; or there is
-            one case only.
+        FileFormatError: the stored split is damaged, names a case that is not there, leaves a side empty, or has not so many
+            folds; or there are too few cases.
     """
-    path = folder / _SPLITS
+    path = folder / SPLITS
     if path.exists():
-        return _stored(path, cases)
-    if len(cases) < 2:
-        raise FileFormatError(f"{folder} holds 1 case: at least 2 are needed, one of them for validation")
-    ranked = sorted(cases, key=lambda case: hashlib.sha256(case.name.encode()).digest())
-    n = min(most, max(1, len(cases) // 5))
-    chosen = {case.name for case in ranked[:n]}
-    split = _part(cases, chosen)
+        return _stored(path, cases, fold, folds)
+    needed = max(2, folds or 2)
+    if len(cases) < needed:
+        raise FileFormatError(f"{folder} holds {len(cases)} {'case' if len(cases) == 1 else 'cases'}: at least {needed} are needed, "
+                              f"{'one of them for validation' if folds is None else 'one for each fold'}")  # fmt: skip
+    splits = _new_splits(cases, most, folds)
+    if not 0 <= fold < len(splits):
+        raise FileFormatError(f"there is no fold {fold} among {len(splits)}, they count from 0")
     with suppress(OutputError):
-        write_json(path, [{"train": [c.name for c in split.train], "val": [c.name for c in split.validation]}])
-    return split
+        write_json(path, [{"train": [c.name for c in s.train], "val": [c.name for c in s.validation]} for s in splits])
+    return splits[fold]
+
+
+def _new_splits(cases: Sequence[Case], most: int, folds: int | None) -> list[Split]:
+    ranked = [case.name for case in sorted(cases, key=lambda case: hashlib.sha256(case.name.encode()).digest())]
+    if folds is None:
+        return [_part(cases, set(ranked[: min(most, max(1, len(cases) // 5))]))]
+    return [_part(cases, set(ranked[i::folds])) for i in range(folds)]
 
 
 def _part(cases: Sequence[Case], validation: set[str]) -> Split:
@@ -92,12 +102,27 @@ def _part(cases: Sequence[Case], validation: set[str]) -> Split:
     return Split(train, tuple(case for case in cases if case.name in validation))
 
 
-def _stored(path: Path, cases: Sequence[Case]) -> Split:
+def read_splits(path: Path) -> list[tuple[set[str], set[str]]]:
+    """The names of each fold in a file: to learn from, and to validate on.
+
+    Raises:
+        FileFormatError: it is not a split.
+    """
     try:
-        fold = json.loads(path.read_text(encoding="utf-8"))[0]
-        train, validation = set(fold["train"]), set(fold["val"])
+        folds = json.loads(path.read_text(encoding="utf-8"))
+        if not folds:
+            raise ValueError("it is empty")
+        return [(set(fold["train"]), set(fold["val"])) for fold in folds]
     except (OSError, ValueError, KeyError, IndexError, TypeError) as exc:
         raise FileFormatError(f"{path} is not a split: {exc}", hint='It is a list of objects with "train" and "val".') from exc
+
+
+def _stored(path: Path, cases: Sequence[Case], fold: int, folds: int | None) -> Split:
+    stored = read_splits(path)
+    if not 0 <= fold < len(stored) or folds not in (None, len(stored)):
+        raise FileFormatError(f"{path} holds {len(stored)} folds, asked for was fold {fold} of {folds or len(stored)}",
+                              hint="Folds count from 0; delete the file for a new split.")  # fmt: skip
+    train, validation = stored[fold]
     if both := sorted(train & validation):
         raise FileFormatError(f"{path} has {both[0]!r} on both sides: nothing learned from may be used to judge")
     names = {case.name for case in cases}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from uniseg_model.network.pack import LowRankConv
+
 
 def half_of(precision: str, device: torch.device) -> torch.dtype | None:
     """The 16-bit numbers that a plan's precision means on a device; None for full precision."""
@@ -23,6 +25,13 @@ class _SpareSmallMaps(nn.Conv3d):
             return super().forward(input.float())
 
 
+class _SpareSmallMapsUpdated(_SpareSmallMaps, LowRankConv):
+    """The same for a convolution with an update of low rank."""
+
+
+_SPARED: dict[type[nn.Module], type[nn.Module]] = {nn.Conv3d: _SpareSmallMaps, LowRankConv: _SpareSmallMapsUpdated}
+
+
 def spare_small_maps(net: nn.Module) -> None:
     """Keep convolutions of maps that are smaller than their kernel out of mixed precision on a CPU: same weights, same names.
 
@@ -30,5 +39,5 @@ def spare_small_maps(net: nn.Module) -> None:
     must not (seen with torch 2.13 on a Zen 5: NaN, infinity, wrong in silence, or a crash).
     """
     for module in net.modules():
-        if type(module) is nn.Conv3d:
-            module.__class__ = _SpareSmallMaps
+        if type(module) in _SPARED:
+            module.__class__ = _SPARED[type(module)]

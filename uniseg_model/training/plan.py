@@ -17,6 +17,7 @@ OPTIMISERS = ("sgd", "adamw")
 _IN_WORDS = {"int": "a whole number", "float": "a finite number", "str": "text", "bool": "true or false"}
 AUGMENTATIONS = ("full", "light", "none")
 PRECISIONS = ("auto", "float32", "bfloat16")
+DEPTHS = ("scratch", "full", "pack", "backbone")
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,11 @@ class Plan:
     compile: turn the network into machine code before the first step, which takes minutes and needs a C++ compiler; later
         steps are faster. With bfloat16, on a CPU that computes in it, they took 0.44 of the time on one core, 0.7 on two.
     seed: of everything that is drawn.
+    depth: ``scratch`` learns all weights, from nothing or from others that know the same tasks; the rest add a task to trained
+        weights, see ``tune``: ``pack`` on a frozen base whose network is ``network``, ``full`` in all weights, ``backbone`` without
+        prompts and with a new head.
+    rank: of a pack's updates.
+    learn: keys of the tasks that are trained; all when empty.
 
     Raises:
         OptionError: a value outside its range. TaskError: a weight for a task that is not there.
@@ -74,18 +80,23 @@ class Plan:
     precision: str = "auto"
     compile: bool = False
     seed: int = 0
+    depth: str = "scratch"
+    rank: int = 4
+    learn: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n_classes = max(self.network.n_classes, *(task.n_classes for task in self.tasks.values()))
         stems = {*self.network.stems, *(len(task.modalities) for task in self.tasks.values())}
-        network = replace(self.network, n_tasks=len(self.tasks), n_classes=n_classes, stems=tuple(sorted(stems)))
-        object.__setattr__(self, "network", network)
-        for key in self.task_weights:
+        if self.depth != "pack":  # whose network is its base's
+            network = replace(self.network, n_tasks=len(self.tasks), n_classes=n_classes, stems=tuple(sorted(stems)))
+            object.__setattr__(self, "network", network)
+        object.__setattr__(self, "learn", tuple(self.learn))
+        for key in (*self.task_weights, *self.learn):
             self.tasks[key]
         self._check()
 
     def _check(self) -> None:
-        for name in ("prompt_scale", "iterations", "batch", "epoch", "rate", "clip", "save_every", "validation_cases"):
+        for name in ("prompt_scale", "rank", "iterations", "batch", "epoch", "rate", "clip", "save_every", "validation_cases"):
             if not getattr(self, name) > 0:
                 raise OptionError(f"{name} must be above 0, it is {getattr(self, name)}")
         for name in ("warm_up", "weight_decay", "validation_windows", "keep_every", "seed"):
@@ -96,6 +107,8 @@ class Plan:
                 raise OptionError(f"{name} is a share between 0 and 1, it is {getattr(self, name)}")
         if self.optimiser not in OPTIMISERS:
             raise OptionError(f"the optimiser must be one of {', '.join(OPTIMISERS)}, not {self.optimiser!r}")
+        if self.depth not in DEPTHS:
+            raise OptionError(f"the depth of a training must be one of {', '.join(DEPTHS)}, not {self.depth!r}")
         if self.augmentation not in AUGMENTATIONS:
             raise OptionError(f"the augmentation must be one of {', '.join(AUGMENTATIONS)}, not {self.augmentation!r}")
         if self.precision not in PRECISIONS:
@@ -105,14 +118,19 @@ class Plan:
         self._check_shares()
 
     def _check_shares(self) -> None:
-        weights = {key: self.task_weights.get(key, 1.0) for key in self.tasks}
+        weights = {key: self.task_weights.get(key, 1.0) for key in self.learned}
         rarest = min(weights, key=lambda key: weights[key])
         if self.epoch * weights[rarest] / sum(weights.values()) < 1:
             raise OptionError(f"an epoch of {self.epoch} steps has none for {rarest!r} among {len(weights)} tasks",
                               hint="Choose a longer epoch, or weights that differ less.")  # fmt: skip
-        if self.negatives and not any(self.foreign_to(task) for task in self.tasks.values()):
+        if self.negatives and not any(self.foreign_to(task) for task in self.learned.values()):
             raise OptionError(f"negatives of {self.negatives} need tasks without a common modality, here all share one",
                               hint="Leave negatives out.")  # fmt: skip
+
+    @property
+    def learned(self) -> TaskRegistry:
+        """The tasks that are trained, in prompt order."""
+        return TaskRegistry(task for key, task in self.tasks.items() if not self.learn or key in self.learn)
 
     def place(self, task: Task) -> int:
         """The task's channel in the universal prompt."""
@@ -120,13 +138,19 @@ class Plan:
 
     def foreign_to(self, task: Task) -> list[str]:
         """Keys of the tasks whose images have no modality in common with the task's."""
-        return [key for key, other in self.tasks.items() if set(other.modalities).isdisjoint(task.modalities)]
+        return [key for key, other in self.learned.items() if set(other.modalities).isdisjoint(task.modalities)]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; :meth:`from_dict` reads them back."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         tasks = [task.to_dict() for task in self.tasks.values()]
-        return {**plain, "tasks": tasks, "network": self.network.to_dict(), "task_weights": dict(self.task_weights)}
+        return {
+            **plain,
+            "tasks": tasks,
+            "network": self.network.to_dict(),
+            "task_weights": dict(self.task_weights),
+            "learn": list(self.learn),
+        }
 
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> Plan:
@@ -152,7 +176,22 @@ def read_plan(path: Path | None, tasks: TaskRegistry, changes: Sequence[str] = (
         facts = tomllib.loads(path.read_text(encoding="utf-8")) if path else {}
     except (OSError, ValueError) as exc:
         raise OptionError(f"the plan {path} cannot be read: {exc}") from exc
-    for line in changes:
+    facts |= read_changes(changes)
+    own, network = _table("tasks", facts.pop("tasks", {})), _table("network", facts.pop("network", {}))
+    changed = {key: Task.from_dict({**tasks[key].to_dict(), **_table(key, more)}) for key, more in own.items()}
+    registry = TaskRegistry(changed.get(task.key, task) for task in tasks.values())
+    network = {**NetworkConfig().to_dict(), **network}
+    return _plan({**facts, "tasks": registry, "network": NetworkConfig.from_dict(network)})
+
+
+def read_changes(lines: Sequence[str]) -> dict[str, Any]:
+    """Settings as they could stand in a plan file, such as ``rate = 0.001``.
+
+    Raises:
+        OptionError: a line is no TOML.
+    """
+    facts: dict[str, Any] = {}
+    for line in lines:
         try:
             facts |= tomllib.loads(line)
         except ValueError as exc:
@@ -160,11 +199,16 @@ def read_plan(path: Path | None, tasks: TaskRegistry, changes: Sequence[str] = (
                 f"{line!r} is no setting of a plan: {exc}",
                 hint='Write it as in TOML: rate=0.001, or optimiser="adamw" with its quotes.',
             ) from exc
-    own, network = _table("tasks", facts.pop("tasks", {})), _table("network", facts.pop("network", {}))
-    changed = {key: Task.from_dict({**tasks[key].to_dict(), **_table(key, more)}) for key, more in own.items()}
-    registry = TaskRegistry(changed.get(task.key, task) for task in tasks.values())
-    network = {**NetworkConfig().to_dict(), **network}
-    return _plan({**facts, "tasks": registry, "network": NetworkConfig.from_dict(network)})
+    return facts
+
+
+def checked_plan(facts: Mapping[str, Any]) -> Plan:
+    """A plan of these fields, each of which may come from a person.
+
+    Raises:
+        OptionError: an unknown field, or a value of another kind or outside its range.
+    """
+    return _plan(facts)
 
 
 def _table(name: str, value: Any) -> dict[str, Any]:

@@ -6,7 +6,8 @@ curve.jsonl         one line per report: step, loss, rate; one per validation: D
 last.pt             all that is needed to go on: weights, optimiser, step
 step_*.pt           the same, kept, where the plan asks for it
 best.safetensors    the weights with the best validation so far, ready for use
-final.safetensors   those of the last step
+final.safetensors   those of the last step; of a task pack both are packs
+preview.npz         one validation slice with its answer so far; see ``preview``
 """
 
 from __future__ import annotations
@@ -16,18 +17,20 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 
 from uniseg_model.errors import FileFormatError, OptionError, OutputError
-from uniseg_model.files import TEMPORARY, WRITE_HINT, whole_file, write_json
+from uniseg_model.files import TEMPORARY, WRITE_HINT, try_lock, whole_file, write_json
 from uniseg_model.training.plan import Plan
 
 State = dict[str, Any]
 Listener = Callable[[dict[str, Any]], None]
 _PARTS = ("step", "best", "weights", "optimiser", "scaler", "tally")  # of a state
-_OWN = {"cache", "tensorboard", ".lock"}  # what may lie in the folder of a run that has not begun
+_OWN = {
+    "cache", "tensorboard", ".lock", "request.json", "status.json", "price.json", "wish", "note.txt", "log.txt", ".alive",
+}  # fmt: skip  # what may lie in the folder of a run that has not begun
 
 
 class RunFolder:
@@ -39,7 +42,7 @@ class RunFolder:
     def __init__(self, folder: Path, listeners: Sequence[Listener] = ()) -> None:
         self.folder, self._listeners = folder, list(listeners)
         self.best, self.final = folder / "best.safetensors", folder / "final.safetensors"
-        self._last, self._curve = folder / "last.pt", folder / "curve.jsonl"
+        self._last, self._curve, self.preview = folder / "last.pt", folder / "curve.jsonl", folder / "preview.npz"
         self._plan, self._cases = folder / "plan.json", folder / "cases.json"
 
     def tell(self, listener: Listener) -> None:
@@ -59,7 +62,9 @@ class RunFolder:
             raise OptionError(f"{self.folder} holds a run already", hint="Go on with --resume, or choose another folder.")
         if self._plan.exists():
             self._check_plan(plan)
-        elif self.folder.exists() and (others := sorted({p.name for p in self.folder.iterdir()} - _OWN)):
+        elif self.folder.exists() and (
+            others := sorted(p.name for p in self.folder.iterdir() if p.name not in _OWN and TEMPORARY not in p.name)
+        ):
             raise OptionError(f"{self.folder} holds {others[0]!r}, which is of no run", hint="Choose an empty or new folder.")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -67,7 +72,7 @@ class RunFolder:
         except OSError as exc:
             raise OutputError(f"{self.folder} cannot be written: {exc}", hint=WRITE_HINT) from exc
         with lock:
-            if not _locked(lock):
+            if not try_lock(lock):
                 raise OptionError(f"another process trains in {self.folder}", hint="Wait for it, or choose another folder.")
             yield
 
@@ -85,9 +90,9 @@ class RunFolder:
             raise OptionError(f"the run in {self.folder} was started with other cases: {changed}",
                               hint="Bring them back, or choose another folder.")  # fmt: skip
         for leftover in self.folder.glob(f".*{TEMPORARY}*"):  # of a process that was killed while it wrote
-            leftover.unlink()
+            leftover.unlink(missing_ok=True)
         state = self.state()
-        self._forget_after(state["step"] if state else 0)
+        self._forget_after(state["step"] if state else -1)
         return state
 
     def plan(self) -> Plan:
@@ -189,16 +194,3 @@ def _difference(stored: Mapping[str, Any], now: Mapping[str, Any]) -> str | None
                     change = "is new" if name not in was else "is gone" if name not in is_now else "was changed"
                     return f"{name!r} of {task} {change} in {side}"
     return None
-
-
-def _locked(file: IO[str]) -> bool:
-    """Whether the file is ours now, until it is closed; always, on systems without such locks."""
-    try:
-        import fcntl
-    except ImportError:
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True

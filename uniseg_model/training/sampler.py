@@ -50,7 +50,7 @@ class Sampler:
         """The task of a step and its windows, all drawn with replacement."""
         plan = self._plan
         epoch, place = divmod(step, plan.epoch)
-        keys = tuple(plan.tasks)
+        keys = tuple(plan.learned)
         order = task_order(tuple(plan.task_weights.get(key, 1.0) for key in keys), plan.epoch, plan.seed, epoch)
         task = plan.tasks[keys[order[place]]]
         rng = np.random.default_rng([plan.seed, _WINDOWS, step])

@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,10 @@ from torch.utils.data import DataLoader
 from uniseg_model.checkpoint import About, Checkpoint
 from uniseg_model.errors import TrainingError
 from uniseg_model.network.blocks import Block
+from uniseg_model.network.pack import PackNet
 from uniseg_model.network.uniseg import UniSegNet, pick
+from uniseg_model.packs.facts import PackFacts
+from uniseg_model.packs.file import Pack
 from uniseg_model.progress import Progress, ProgressHook
 from uniseg_model.training.allocator import keep_freed_memory
 from uniseg_model.training.batches import Batch, Batches
@@ -27,13 +30,15 @@ from uniseg_model.training.interrupts import deferred_interrupts
 from uniseg_model.training.losses import TaskLoss
 from uniseg_model.training.optimisers import make_optimiser, rate_at
 from uniseg_model.training.plan import Plan
+from uniseg_model.training.preview import write_preview
 from uniseg_model.training.processes import Processes
 from uniseg_model.training.run import RunFolder, State
-from uniseg_model.training.validation import Validator, mean_score
+from uniseg_model.training.validation import Scores, Validator, mean_score
 
 _REPORT_EVERY = 50  # steps
 _OVERFLOWS = 20  # in a row, in half precision, before it is given up
 Cases = Mapping[str, Sequence[PreparedCase]]
+Net = TypeVar("Net", bound=nn.Module)
 
 
 @dataclass
@@ -52,12 +57,12 @@ class _Tally:
 class Trainer:
     """One training in its folder, on one device.
 
-    net: with the weights to start from; it is trained in place.
+    net: with the weights to start from; it is trained in place, where its weights are not frozen.
     workers: processes that cut and augment windows beside the one that trains.
     """
 
     def __init__(
-        self, plan: Plan, run: RunFolder, net: UniSegNet, device: torch.device, *, workers: int = 0,
+        self, plan: Plan, run: RunFolder, net: UniSegNet | PackNet, device: torch.device, *, workers: int = 0,
         processes: Processes | None = None, origin: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
         self._origin = dict(origin or {})
@@ -66,19 +71,20 @@ class Trainer:
         self._processes.check_share(plan.batch)
         self._net = fast_form(net).to(device).train()
         self._net.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-        self._optimiser = make_optimiser(plan, self._net.parameters())
+        self._optimiser = make_optimiser(plan, [weights for weights in self._net.parameters() if weights.requires_grad])
         self._half = half_of(plan.precision, device)
         if device.type == "cpu" and self._half:
             spare_small_maps(self._net)
         self._scaler = torch.amp.GradScaler(enabled=self._half is torch.float16)
         self._loss = TaskLoss(batch_dice=plan.batch_dice)
         self._step, self._best, self._tally, self._overflows = 0, -1.0, _Tally(), 0
+        self._scores: Scores = {}  # of the last validation
         if device.type == "cpu":
             keep_freed_memory()
 
     def resume(self, state: State) -> None:
         """Go on from a saved state, as if nothing had happened in between."""
-        self._net.load_state_dict(state["weights"])
+        self._net.load_own_state(state["weights"])
         self._optimiser.load_state_dict(state["optimiser"])
         if state["scaler"] and self._scaler.is_enabled():  # a run may go on on another device
             self._scaler.load_state_dict(state["scaler"])
@@ -95,6 +101,8 @@ class Trainer:
         model, validator = self._parallel(), Validator(self._plan, validate)
         between_steps = False
         try:
+            if self._step == 0 and self._plan.depth != "scratch":
+                self._validate(validator)  # what there is to beat
             with deferred_interrupts() as check_interrupt:
                 for batch in self._batches(learn):
                     between_steps = True
@@ -109,7 +117,7 @@ class Trainer:
             raise
         self._save()
         if self._processes.is_first:
-            self.checkpoint().save(self._run.final)
+            self.result().save(self._run.final)
 
     def _do(self, model: nn.Module, batch: Batch) -> None:
         start = time.monotonic()
@@ -180,18 +188,20 @@ class Trainer:
         """Zeros for SGD: as in the original, momentum goes on in weights that a step did not touch. None for Adam."""
         self._optimiser.zero_grad()
         if self._plan.optimiser == "sgd":
-            for parameter in self._net.parameters():
-                parameter.grad = torch.zeros_like(parameter)
+            for group in self._optimiser.param_groups:
+                for parameter in group["params"]:
+                    parameter.grad = torch.zeros_like(parameter)
 
     def _validate(self, validator: Validator) -> None:
         if not (self._processes.is_first and self._plan.validation_windows):
             return
-        scores = validator.scores(self._net, self._device)
+        scores = self._scores = validator.scores(self._net, self._device)
         mean = mean_score(scores)
         self._run.report({"step": self._step, "mean_dice": mean, "dice": scores})
+        write_preview(self._run.preview, validator.example(self._net, self._device), self._step, mean)
         if mean > self._best:
             self._best = mean
-            self.checkpoint().save(self._run.best)
+            self.result().save(self._run.best)
 
     def _report(self, facts: dict[str, Any]) -> None:
         if self._processes.is_first:
@@ -204,17 +214,23 @@ class Trainer:
     def state(self) -> State:
         """All that is needed to go on."""
         return {
-            "step": self._step, "best": self._best, "weights": self._net.state_dict(),
+            "step": self._step, "best": self._best, "weights": self._net.own_state(),
             "optimiser": self._optimiser.state_dict(), "scaler": self._scaler.state_dict(), "tally": dict(self._tally.losses),
         }  # fmt: skip
 
-    def checkpoint(self) -> Checkpoint:
-        """The weights as they are now, ready for use."""
-        plan = self._plan
+    def result(self) -> Checkpoint | Pack:
+        """What was learned so far, ready for use."""
+        plan, started = self._plan, self._origin.get("started_from", {})
         history = {"step": self._step, "best_validation_dice": self._best, "plan": plan.to_dict(), **self._origin}
-        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self._net.state_dict().items()}
-        licence = str(self._origin.get("started_from", {}).get("licence", "as its maker says"))
-        about = About("trained here", "trained", licence, history, mirrored=plan.augmentation == "full")
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self._net.own_state().items()}
+        licence, mirrored = str(started.get("licence", "as its maker says")), plan.augmentation == "full"
+        if isinstance(self._net, PackNet):
+            [task] = plan.tasks.values()
+            dice = {name: value if math.isfinite(value) else None for name, value in self._scores.get(task.key, {}).items()}
+            history = {**history, "plan": {**plan.to_dict(), "tasks": [task.key]}}
+            facts = PackFacts(task, started["sha256"], started["name"], plan.rank, licence, dice, mirrored, history)
+            return Pack(facts, weights)
+        about = About("trained here", "trained", licence, history, mirrored=mirrored)
         return Checkpoint(plan.network, plan.tasks, weights, about)
 
 
@@ -237,7 +253,7 @@ def scale_prompts(net: UniSegNet, scale: float) -> None:
 class AllScales(nn.Module):
     """The network as one call that answers at every resolution: what learns, alone or shared by several processes."""
 
-    def __init__(self, net: UniSegNet) -> None:
+    def __init__(self, net: UniSegNet | PackNet) -> None:
         super().__init__()
         self.net = net
 
@@ -247,7 +263,7 @@ class AllScales(nn.Module):
         return self.net.decode_all_scales(features, pick(self.net.prompts(features), tasks))
 
 
-def fast_form(net: UniSegNet) -> UniSegNet:
+def fast_form(net: Net) -> Net:
     """The same network with each instance norm written as a group norm of one channel a group.
 
     Same weights, same names, same numbers; a quarter less time a step on a CPU.
@@ -257,5 +273,6 @@ def fast_form(net: UniSegNet) -> UniSegNet:
             if isinstance(child, nn.InstanceNorm3d):
                 norm = nn.GroupNorm(child.num_features, child.num_features, eps=child.eps)
                 norm.load_state_dict(child.state_dict())
+                norm.requires_grad_(child.weight.requires_grad)
                 setattr(parent, name, norm)
     return net

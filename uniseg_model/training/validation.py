@@ -7,11 +7,13 @@ is taken, so a structure that is absent from one of them does no harm.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from uniseg_model.network.pack import PackNet
 from uniseg_model.network.uniseg import UniSegNet
 from uniseg_model.tasks import Task
 from uniseg_model.training.batches import cut
@@ -21,6 +23,17 @@ from uniseg_model.training.sampler import Draw, Sampler
 
 Scores = dict[str, dict[str, float]]  # task key to structure to Dice
 _WINDOWS = 3  # a stream of random numbers beside the sampler's and the augmentation's
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """The slice of a validation window in which most is to be found: grey values, truth and answer, each (Y, X)."""
+
+    task: str
+    source: str
+    image: np.ndarray
+    truth: np.ndarray
+    answer: np.ndarray
 
 
 class Validator:
@@ -33,18 +46,33 @@ class Validator:
             key: [sampler.structure_window(cases[key], np.random.default_rng([plan.seed, _WINDOWS, place, i])) if i % 2 == 0
                   else sampler.random_window(cases[key], np.random.default_rng([plan.seed, _WINDOWS, place, i]))
                   for i in range(plan.validation_windows)]
-            for place, key in enumerate(plan.tasks)
+            for place, key in enumerate(plan.learned)
         }  # fmt: skip
 
     @torch.no_grad()
-    def scores(self, net: UniSegNet, device: torch.device) -> Scores:
+    def scores(self, net: UniSegNet | PackNet, device: torch.device) -> Scores:
         """Dice of each structure; NaN where no window holds it and none was found."""
         net.eval()
         found = {key: self._dice(net, self._plan.tasks[key], draws, device) for key, draws in self._draws.items()}
         net.train()
         return found
 
-    def _dice(self, net: UniSegNet, task: Task, draws: Sequence[Draw], device: torch.device) -> dict[str, float]:
+    @torch.no_grad()
+    def example(self, net: UniSegNet | PackNet, device: torch.device) -> Example | None:
+        """One window of the first task as it looks now, the same each time; None where nothing is validated."""
+        key, draws = next(iter(self._draws.items()))
+        if not draws:
+            return None
+        task = self._plan.tasks[key]
+        image, labels = cut(draws[0], self._plan.network.window)
+        net.eval()
+        logits = net(image[None].to(device), torch.tensor([self._plan.place(task)]))[0, : task.n_classes]
+        net.train()
+        z = int((labels > 0).sum(dim=(1, 2)).argmax())
+        answer = logits.argmax(0)[z].cpu().to(torch.uint8)
+        return Example(key, draws[0].label(), image[0, z].numpy(), labels[z].numpy(), answer.numpy())
+
+    def _dice(self, net: UniSegNet | PackNet, task: Task, draws: Sequence[Draw], device: torch.device) -> dict[str, float]:
         place = self._plan.place(task)
         counts = torch.zeros(len(task.labels), 2)
         for draw in draws:
