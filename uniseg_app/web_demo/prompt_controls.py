@@ -101,9 +101,16 @@ class Controls:
 
 def lay_out(script_url: str) -> tuple[Controls, Asked, list[gr.Button]]:
     """The tab; also the buttons of the examples, in their order."""
+    view = gr.Radio(
+        list(VIEWS),
+        value=LEARNED,
+        label="What to look at",
+        show_label=False,
+        container=False,
+        elem_classes="us-narrow us-views-row",
+    )
     with gr.Row(elem_classes="us-columns us-prompts"):
         with gr.Column(scale=2, min_width=330, elem_classes="us-left"):
-            view = gr.Radio(list(VIEWS), value=LEARNED, label="What to look at", elem_classes="us-narrow")
             image = gr.HTML(padding=False)
             with gr.Row(elem_classes="us-examples", visible=False) as offer:
                 examples = [gr.Button(example.title, size="sm", min_width=0) for example in EXAMPLES]
