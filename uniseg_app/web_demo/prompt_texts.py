@@ -162,11 +162,18 @@ def signed(value: float, digits: int) -> str:
     return text[1:] if not text.strip("+-0.,") else text.replace("-", "\u2212")
 
 
+def plain_number(value: float) -> str:
+    """Two digits that count, without an exponent."""
+    return np.format_float_positional(float(f"{value:.2g}"), trim="-").replace("-", "\u2212")
+
+
 def sensitivity(found: Saliency) -> str:
     """What the map is, and what it is not."""
     low, high = float(np.nanmin(found.array)), float(np.nanmax(found.array))
     title = f"Sensitivity of {found.structure} to the prompt of {found.task.title}"
-    numbers = f"Change of the mean probability in a window per unit of the prompt: from {low:.2g} to {high:.2g}."
+    numbers = (
+        f"Change of the mean probability in a window per unit of the prompt: from {plain_number(low)} to {plain_number(high)}."
+    )
     return f"<section><h2>{escape(title)}</h2>{how(numbers)}{caution(prompt_words.SENSITIVITY)}</section>"
 
 
