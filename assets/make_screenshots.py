@@ -28,7 +28,7 @@ SHOTS: dict[str, tuple[dict[str, int], str, str]] = {  # size, theme, view
 }  # fmt: skip
 TALL = {"width": 1280, "height": 1040}  # with what stands below the viewer
 PROMPTS: dict[str, tuple[dict[str, int], str, str]] = {  # size, view, button
-    "prompts-learned": (TALL, "What the weights learned", ""), "prompts-image": (TALL, "This image", "Read the prompts"),
+    "prompts-learned": (TALL | {"height": 1120}, "What the weights learned", ""), "prompts-image": (TALL, "This image", "Read the prompts"),
     "prompts-if": (TALL, "What changes if", "Show what changes"),
 }  # fmt: skip
 FLAGS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
@@ -78,8 +78,8 @@ def picture(page: Any) -> Image.Image:
 
 
 def save(shown: Image.Image, name: str) -> None:
-    """Few colours do."""
-    few = shown.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    """Few colours do, if none is far from its own."""
+    few = shown.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     few.save(HERE / f"web-{name}.png", optimize=True)
 
 

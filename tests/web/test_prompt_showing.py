@@ -152,3 +152,10 @@ def test_the_time_is_said_to_be_that_of_computing(
     said = words(seen(view=names.CHANGE)[tab[0].report])
     seconds = sum(found.after.record.seconds.values())
     assert f"Looked at: 48 × 40 × 20 voxels of the image; computing it took {seconds:.1f} s." in said
+
+
+def test_tasks_are_told_beside_this_image(tab: tuple[Controls, Asked], seen: Callable[..., dict[Any, Any]]) -> None:
+    told = seen(view=names.IMAGE)[tab[0].about_tasks]
+    assert told["visible"]
+    assert "of 11 tasks suit this image" in told["value"]
+    assert not seen(view=names.LEARNED)[tab[0].about_tasks]["visible"]

@@ -51,7 +51,7 @@ class PromptOffers:
         return {
             on.image: texts.image_facts(volume, visit.title) if volume else texts.done(_NO_IMAGE),
             on.offer: gr.update(visible=volume is None),
-            on.about_tasks: texts.about_tasks(choices) if volume else "",
+            on.about_tasks: gr.update(value=texts.about_tasks(choices)),
             asked.tasks: gr.update(choices=titles, value=kept or suiting or keys[:1]),
             asked.task: _dropdown(titles, wish.task),
             asked.other: _dropdown(others, wish.other, 1),
