@@ -165,4 +165,5 @@ def test_an_answer_of_the_image_before_is_no_error() -> None:
     """Another image came while the browser still showed the choices of the one before."""
     assert OpenDropdown(choices=["now"]).preprocess("before") == "before"
     assert OpenCheckboxGroup(choices=["now"]).preprocess(["before", "now"]) == ["before", "now"]
+    assert OpenCheckboxGroup(choices=["now"]).preprocess(None) == []
     assert [kind().get_block_name() for kind in (OpenDropdown, OpenCheckboxGroup)] == ["dropdown", "checkboxgroup"]

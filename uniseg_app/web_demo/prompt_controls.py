@@ -55,8 +55,8 @@ class OpenCheckboxGroup(gr.CheckboxGroup, metaclass=WithoutStub):
         super().__init__(**settings)
 
     def preprocess(self, payload: Any) -> Any:
-        """The answer as it came."""
-        return payload
+        """The answer as it came; before there is one, none."""
+        return payload or []
 
 
 @dataclass
