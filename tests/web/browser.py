@@ -29,6 +29,7 @@ WITHOUT_WEBGL = """
     const get = HTMLCanvasElement.prototype.getContext;
     HTMLCanvasElement.prototype.getContext = function (kind, ...more) { return kind === 'webgl2' ? null : get.call(this, kind, ...more); };
 """
+WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 COMMAND_LINE = "from uniseg_app.cli import main; main()"
 
 
@@ -264,6 +265,17 @@ class Visitor(Shown):
         """The table: what it says of each structure's volume."""
         rows = self.page.locator("[aria-label=Volumes] tbody tr").all()
         return {row.locator("th").inner_text().split("\n")[0]: row.locator("td").first.inner_text() for row in rows}
+
+
+def violations(visitor: Visitor, axe: str) -> list[str]:
+    """What is against the rules of accessibility, and where. axe: the script that knows them."""
+    visitor.page.mouse.move(0, 0)  # what is under the mouse has other colours
+    visitor.page.wait_for_timeout(500)
+    visitor.page.evaluate(axe)
+    found = visitor.page.evaluate("tags => axe.run(document, {runOnly: tags})", WCAG)
+    return [
+        f"{rule['id']}: {node['target']} {node['failureSummary']}" for rule in found["violations"] for node in rule["nodes"]
+    ]
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -42,3 +43,12 @@ def scan(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("scan") / "synthetic_ct.nii.gz"
     write_image(path, volume.array[0], volume)
     return path
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The script of axe-core, which knows the rules of accessibility."""
+    spec = find_spec("axe_playwright_python")
+    if spec is None or spec.origin is None:
+        pytest.skip("accessibility is looked at with the package axe-playwright-python")
+    return Path(spec.origin).with_name("axe.min.js").read_text(encoding="utf-8")

@@ -5,19 +5,17 @@ from __future__ import annotations
 import csv
 import zipfile
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from browser import COMMAND_LINE, WITHOUT_WEBGL, Server, Visitor, colored, needs_a_browser, serving, until, visiting
+from browser import COMMAND_LINE, WITHOUT_WEBGL, Server, Visitor, colored, needs_a_browser, serving, until, violations, visiting
 
 pytestmark = needs_a_browser
 
 BLUE = (0, 114, 178)  # liver
 TASKS = ("liver", "spleen")
-WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 
 
 @pytest.fixture(scope="module")
@@ -39,15 +37,6 @@ def answered(one_visitor: Visitor) -> Visitor:
     """The same, with all views and the crosshair in the liver."""
     one_visitor.press("All").press("Reset").press("liver")
     return one_visitor
-
-
-@pytest.fixture(scope="module")
-def axe() -> str:
-    """The script of axe-core, which knows the rules of accessibility."""
-    spec = find_spec("axe_playwright_python")
-    if spec is None or spec.origin is None:
-        pytest.skip("accessibility is looked at with the package axe-playwright-python")
-    return Path(spec.origin).with_name("axe.min.js").read_text(encoding="utf-8")
 
 
 def test_the_demo_shows_its_example_segmented_without_being_asked(visit: Callable[..., Visitor]) -> None:
@@ -164,17 +153,6 @@ def test_without_webgl_plain_slices_show_the_same(visit: Callable[..., Visitor],
     visitor.page.get_by_role("radio", name="coronal").check()
     until(lambda: colored(visitor.plain_slice(), BLUE).sum() > 500, "the liver was seen in the coronal slice")
     assert violations(visitor, axe) == []
-
-
-def violations(visitor: Visitor, axe: str) -> list[str]:
-    """What is against the rules, and where."""
-    visitor.page.mouse.move(0, 0)  # what is under the mouse has other colours
-    visitor.page.wait_for_timeout(500)
-    visitor.page.evaluate(axe)
-    found = visitor.page.evaluate("tags => axe.run(document, {runOnly: tags})", WCAG)
-    return [
-        f"{rule['id']}: {node['target']} {node['failureSummary']}" for rule in found["violations"] for node in rule["nodes"]
-    ]
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,14 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from uniseg_app import prompt_words
 from uniseg_app.prompt_answers import change_rows, plane_csv, statistics_csv, voxels_csv
-from uniseg_app.web_demo.prompt_controls import AFTER, BEFORE, DIFFERENCE, PROBABILITY
+from uniseg_app.web_demo.prompt_controls import AFTER, BEFORE, CHANGE, DIFFERENCE, IMAGE, PROBABILITY, SENSITIVITY, SHEET
 from uniseg_model.page import header_cells, scrolling
 from uniseg_model.prompts.inspection import matrix_csv
 from uniseg_model.prompts.maps import PromptMaps
@@ -37,9 +38,30 @@ _LAYERS = {
 }
 
 
-def hint(words: str) -> str:
+SLIDES = "Once a window was looked at, it is looked at again when you let go. With the keyboard, press the button below."
+SLIDES_AND_PRESS = "Then press the button below: so much takes too long to follow the slider."
+
+_AIMS = {CHANGE: "Put the crosshair where you want to look. ", SENSITIVITY: "Put the crosshair on a structure. "}
+_NEXT = {
+    IMAGE: "Choose whose prompts, and press “Read the prompts”. Every window is encoded once, whatever you tick.",
+    CHANGE: "Choose what the decoder is told, and press “Show what changes”.",
+    SENSITIVITY: "Choose the structure, and press “Work it out”.",
+    SHEET: "Choose the tasks, and press “Draw the sheet”: the image is segmented under each of them.",
+}
+_NO_VIEWER = "This browser does not offer WebGL2, which the viewer needs. "
+PLAIN = {
+    IMAGE: _NO_VIEWER + "The maps stand below as stacks of slices, without the scan.",
+    CHANGE: _NO_VIEWER + "The table tells what changes; where, only the download shows. There is no crosshair: what is looked at is in the "
+    "middle of the image.",
+    SENSITIVITY: _NO_VIEWER + "Here are the extremes only: the map is in the download. There is no crosshair: what is looked at is in the "
+    "middle of the image.",
+    SHEET: _NO_VIEWER + "The sheet does not need it, but there is no crosshair: its slice is the one in the middle of the image.",
+}  # fmt: skip
+
+
+def hint(view: str, *, has_crosshair: bool = True) -> str:
     """What to do next, where nothing is to be seen yet."""
-    return f'<p class="quiet">{escape(words)}</p>'
+    return f'<p class="quiet">{escape((_AIMS.get(view, "") if has_crosshair else "") + _NEXT[view])}</p>'
 
 
 def how(words: str) -> str:
@@ -75,25 +97,45 @@ def learned(found: PromptSet, *, own_scale: bool) -> str:
     )  # fmt: skip
 
 
-def image(sets: Sequence[PromptMaps], learned: Sequence[PromptSet], task: str, minus: str | None) -> str:
-    """This image's prompts, each set beside the learned ones of the same tasks."""
-    said = f"Over the scan: the prompt of {task}" + (f" minus that of {minus}. " if minus else ", yellow where it is high. ")
-    parts = [how(said + (prompt_words.DIFFERENCE if minus else "")), caution(prompt_words.LEVELS)]
+def image(sets: Sequence[PromptMaps], learned: Sequence[PromptSet], task: str | None, minus: str | None = None) -> str:
+    """This image's prompts, each set beside the learned ones of the same tasks.
+
+    task: whose map lies over the scan, ``minus`` that of another; None: no scan is shown, so the maps by themselves are.
+    """
+    over = "" if task is None else how(_over(task, minus))
+    parts = [over, caution(prompt_words.LEVELS)]
     for i, (maps, same) in enumerate(zip(sets, learned, strict=True), start=1):
         grid = " × ".join(f"{mm:g}" for mm in reversed(maps.recipe.spacing_mm))
         where, name = (f" (grid of {grid} mm)", f"image{i}") if len(sets) > 1 else ("", "image")
         beside = similarity_section(maps, f"This image's prompts compared{where}") + _matrices(maps, name)
         before = similarity_section(same, "The learned prompts of these tasks") + _matrices(same, "learned")
         parts.append(f'<div class="two"><div>{beside}</div><div>{before}</div></div>')
-        parts.append(f"<details><summary>All maps side by side{where}</summary>{image_section(maps, where)}</details>")
+        opened = " open" if task is None else ""
+        parts.append(f"<details{opened}><summary>All maps side by side{where}</summary>{image_section(maps, where)}</details>")
         parts.append(
             statistics_section({f"This image{where}": maps}) + _numbers({f"{name}_statistics.csv": statistics_csv(maps)})
         )
     return "".join(parts)
 
 
-def what_if(found: WhatIf, layer: str, said: str, cautions: Sequence[str]) -> str:
-    """The table of what changed. said: the change in words."""
+def _over(task: str, minus: str | None) -> str:
+    if minus:
+        return f"Over the scan: the prompt of {task} minus that of {minus}. {prompt_words.DIFFERENCE}"
+    return f"Over the scan: the prompt of {task}, yellow where it is high."
+
+
+def said_of(change: Mapping[str, Any], other: str) -> str:
+    """A change in words. change: as of ``Change.to_dict``. other: the title of its task."""
+    says = {
+        "own": "its own prompt", "swap": f"the prompt of {other}", "zero": "no prompt",
+        "blend": f"{change.get('share', 0):.0%} of the prompt of {other}",
+        "shuffle": f"its own prompt, shuffled (seed {change.get('seed')})", "foreign": f"the prompt of {change.get('said')}",
+    }  # fmt: skip
+    return says[change["prompt"]]
+
+
+def what_if(found: WhatIf, layer: str | None, said: str, cautions: Sequence[str]) -> str:
+    """The table of what changed. layer: what lies over the scan, None where there is no viewer. said: the change in words."""
     rows = "".join(
         f'<tr><th scope="row"><i style="background:{escape(row.color)}"></i>{escape(row.structure)}</th><td>{row.before_ml:,.1f}</td>'
         f"<td>{row.after_ml:,.1f}</td><td>{signed(row.after_ml - row.before_ml, 1)}</td>"
@@ -108,8 +150,8 @@ def what_if(found: WhatIf, layer: str, said: str, cautions: Sequence[str]) -> st
     sides = " × ".join(str(side.stop - side.start) for side in reversed(found.valid))
     seconds = sum(found.after.record.seconds.values())
     return (
-        f"<section><h2>{escape(found.before.task.title)}: {escape(said)}</h2>{how(_LAYERS[layer])}"
-        f"{scrolling('What changed', table)}{how(f'{counts}. Looked at: {sides} voxels of the image, in {seconds:.1f} s.')}"
+        f"<section><h2>{escape(found.before.task.title)}: {escape(said)}</h2>{how(_LAYERS[layer]) if layer else ''}"
+        f"{scrolling('What changed', table)}{how(f'{counts}. Looked at: {sides} voxels of the image; computing it took {seconds:.1f} s.')}"
         f"{how(prompt_words.WHAT_IF)}{''.join(map(caution, cautions))}</section>"
     )
 
@@ -120,11 +162,18 @@ def signed(value: float, digits: int) -> str:
     return text[1:] if not text.strip("+-0.,") else text.replace("-", "\u2212")
 
 
+def plain_number(value: float) -> str:
+    """Two digits that count, without an exponent."""
+    return np.format_float_positional(float(f"{value:.2g}"), trim="-").replace("-", "\u2212")
+
+
 def sensitivity(found: Saliency) -> str:
     """What the map is, and what it is not."""
     low, high = float(np.nanmin(found.array)), float(np.nanmax(found.array))
     title = f"Sensitivity of {found.structure} to the prompt of {found.task.title}"
-    numbers = f"Change of the mean probability in a window per unit of the prompt: from {low:.2g} to {high:.2g}."
+    numbers = (
+        f"Change of the mean probability in a window per unit of the prompt: from {plain_number(low)} to {plain_number(high)}."
+    )
     return f"<section><h2>{escape(title)}</h2>{how(numbers)}{caution(prompt_words.SENSITIVITY)}</section>"
 
 

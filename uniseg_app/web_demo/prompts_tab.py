@@ -27,6 +27,7 @@ from uniseg_app.web_demo.prompt_controls import (
     SHUFFLE,
     SWAP,
     WHOLE_IMAGE,
+    WINDOW,
     ZERO,
     Wish,
     lay_out,
@@ -78,6 +79,9 @@ class PromptsTab:
         for button, example in zip(examples, EXAMPLES, strict=True):
             button.click(self._shower(example), asked.all(), [*self._segment.outputs, *self._outputs], **AT_ONCE)
         on.run.click(self._run, [*asked.all(), place], self._outputs, js=_WITH_POSITION, **STREAMED)
+        asked.share.release(
+            self._slid, [*asked.all(), place], self._outputs, js=_WITH_POSITION, trigger_mode="always_last", **STREAMED
+        )
         on.cancel.click(self._cancelled, None, None, **AT_ONCE)
         on.viewer.nowebgl(self._plain, asked.all(), self._outputs, **AT_ONCE)
 
@@ -135,6 +139,15 @@ class PromptsTab:
                 raise
         finally:
             job.cancel()
+
+    def _slid(self, request: gr.Request, *values: Any) -> Iterator[View]:
+        """The slider was let go: a window that was looked at before is looked at again, if it is told something else now."""
+        wish, found = Wish(*values[:-1]), self._visit(request).seen.what_if
+        if found is None or (wish.view, wish.change, wish.region) != (CHANGE, BLEND, WINDOW):
+            return
+        now = {"prompt": "blend", "task": wish.other, "share": wish.share}
+        if (found.before.task.key, found.change.to_dict()) != (wish.task, now):
+            yield from self._run(request, *values)
 
     def _begun(self, visit: Visit, wish: Wish, place_mm: Triple | None) -> Job[Any]:
         volume = visit.image()

@@ -99,7 +99,11 @@ class SegmentTab:
             yield {on.progress: texts.progress(job)}
         if self._is_as_opened(visit):
             visit.keep(self._first.answers() or ())
-            yield self._showing.whole(visit)
+            try:
+                yield self._showing.whole(visit)
+            except OutputError:  # whoever left took the folder along
+                if not visit.has_left:
+                    raise
 
     def _is_as_opened(self, visit: Visit) -> bool:
         """Whether a tab still shows the first example and has asked for nothing of its own."""
