@@ -42,7 +42,7 @@ SWAP, BLEND, ZERO, SHUFFLE, FOREIGN, OWN = (
 CHANGES = (SWAP, BLEND, ZERO, SHUFFLE, FOREIGN, OWN)
 
 BEFORE, AFTER, DIFFERENT, PROBABILITY = "Before", "After", "Difference", "Probability change"
-LAYERS = (DIFFERENT, BEFORE, AFTER, PROBABILITY)
+LAYERS = (BEFORE, AFTER, DIFFERENT, PROBABILITY)
 DIFFERENCES = {  # values of a difference map: name and colour
     1: ("only before", "#56B4E9"),
     2: ("only after", "#E69F00"),

@@ -77,6 +77,7 @@ class PromptsPanel(Panel):
         self._form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         self._over.setLayout(self._form)
         self.layer.addItems(list(words.LAYERS))
+        self.layer.setCurrentText(words.DIFFERENT)
         self._said.setContentsMargins(0, 0, 0, 0)
         holder.setLayout(self._said)
         for widget in (self._trouble, self._over, self.legend, self.report, self.save, self._saved):

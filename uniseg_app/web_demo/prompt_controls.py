@@ -7,26 +7,19 @@ from typing import Any
 
 import gradio as gr
 
+from uniseg_app import prompt_words
 from uniseg_app.examples import EXAMPLES
 from uniseg_app.web_demo.report_view import ReportView
 from uniseg_app.web_demo.viewer import NiivueViewer, WithoutStub
 
-LEARNED, IMAGE, CHANGE, SENSITIVITY, SHEET = (
-    "What the weights learned", "This image", "What changes if", "Sensitivity", "Contact sheet",
-)  # fmt: skip
-VIEWS = (LEARNED, IMAGE, CHANGE, SENSITIVITY, SHEET)
+VIEWS = LEARNED, IMAGE, CHANGE, SENSITIVITY, SHEET = prompt_words.VIEWS
 SHARED, OWN_SCALE = "One for all", "Each its own"
-SWAP, BLEND, ZERO, SHUFFLE, FOREIGN, OWN = (
-    "Another task's prompt", "A blend with another task's", "No prompt (zeros)", "Its own, shuffled", "Another image's prompt",
-    "Its own (nothing changes)",
-)  # fmt: skip
-CHANGES = (SWAP, BLEND, ZERO, SHUFFLE, FOREIGN, OWN)
+CHANGES = SWAP, BLEND, ZERO, SHUFFLE, FOREIGN, OWN = prompt_words.CHANGES
 WINDOW, BOX, WHOLE_IMAGE = "The window at the crosshair (quick)", "A box around the crosshair", "The whole image"
 REGIONS = (WINDOW, BOX, WHOLE_IMAGE)
-BEFORE, AFTER, DIFFERENCE, PROBABILITY = "Before", "After", "Difference", "Probability change"
-LAYERS = (BEFORE, AFTER, DIFFERENCE, PROBABILITY)
+LAYERS = BEFORE, AFTER, DIFFERENCE, PROBABILITY = prompt_words.LAYERS
 BEST, CROSSHAIR = "Where each structure is largest", "The axial slice at the crosshair"
-VERBS = {IMAGE: "Read the prompts", CHANGE: "Show what changes", SENSITIVITY: "Work it out", SHEET: "Draw the sheet"}
+VERBS = prompt_words.VERBS
 
 
 # While choices for another image are on their way to the browser, a click there still tells those of the image before. Gradio would answer

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from uniseg_app.web_demo import prompt_texts
+from uniseg_app import prompt_words
 from uniseg_app.web_demo.display import Structure, display_labels, located
 from uniseg_app.web_demo.heat import Heat, cells_heat, change_heat
 from uniseg_app.web_demo.prompt_controls import AFTER, BEFORE, CHANGE, IMAGE, OWN_SCALE, PROBABILITY, SENSITIVITY, Wish
@@ -79,6 +79,6 @@ def _changed(stage: Stage, found: WhatIf, layer: str, known: TaskRegistry) -> Vi
         answer = found.before if layer == BEFORE else found.after
         return stage.scene(stage.layers({task.key: answer.labels}, known))
     labels = display_labels(found.difference, stage.copy)
-    named = [Structure(value, name, color) for value, (name, color) in prompt_texts.DIFFERENCES.items()]
+    named = [Structure(value, name, color) for value, (name, color) in prompt_words.DIFFERENCES.items()]
     windows = stage.layers({task.key: found.before.labels}, known).windows
     return stage.scene(Layers(windows, labels, tuple(located(named, labels, stage.copy.affine))))

@@ -6,7 +6,6 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -22,13 +21,7 @@ from uniseg_model.prompts.saliency import Saliency
 from uniseg_model.prompts.sets import PromptSet
 from uniseg_model.prompts.sheet import Sheet
 from uniseg_model.prompts.similarity import SIMILARITIES
-from uniseg_model.prompts.whatif import ONLY_AFTER, ONLY_BEFORE, OTHER, WhatIf
-
-DIFFERENCES = {
-    ONLY_BEFORE: ("only before", "#56b4e9"),
-    ONLY_AFTER: ("only after", "#e69f00"),
-    OTHER: ("another structure", "#cc79a7"),
-}
+from uniseg_model.prompts.whatif import WhatIf
 
 _LAYERS = {
     BEFORE: "Over the scan: the answer under the task's own prompt.",
@@ -124,16 +117,6 @@ def _over(task: str, minus: str | None) -> str:
     return f"Over the scan: the prompt of {task}, yellow where it is high."
 
 
-def said_of(change: Mapping[str, Any], other: str) -> str:
-    """A change in words. change: as of ``Change.to_dict``. other: the title of its task."""
-    says = {
-        "own": "its own prompt", "swap": f"the prompt of {other}", "zero": "no prompt",
-        "blend": f"{change.get('share', 0):.0%} of the prompt of {other}",
-        "shuffle": f"its own prompt, shuffled (seed {change.get('seed')})", "foreign": f"the prompt of {change.get('said')}",
-    }  # fmt: skip
-    return says[change["prompt"]]
-
-
 def what_if(found: WhatIf, layer: str | None, said: str, cautions: Sequence[str]) -> str:
     """The table of what changed. layer: what lies over the scan, None where there is no viewer. said: the change in words."""
     rows = "".join(
@@ -145,7 +128,8 @@ def what_if(found: WhatIf, layer: str | None, said: str, cautions: Sequence[str]
     head = header_cells(["Structure", "Before, ml", "After, ml", "Change, ml", "Dice", "Change of mean probability"])
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
     counts = ", ".join(
-        f"{int(np.count_nonzero(found.difference == value)):,} voxels {name}" for value, (name, _) in DIFFERENCES.items()
+        f"{int(np.count_nonzero(found.difference == value)):,} voxels {name}"
+        for value, (name, _) in prompt_words.DIFFERENCES.items()
     )
     sides = " × ".join(str(side.stop - side.start) for side in reversed(found.valid))
     seconds = sum(found.after.record.seconds.values())
@@ -185,10 +169,3 @@ def sheet(found: Sheet) -> str:
         f"<section><h2>The image under each prompt</h2>{how(prompt_words.SHEET)}"
         f'<img class="sheet" alt="The image under each chosen prompt" src="data:image/png;base64,{source}"></section>'
     )
-
-
-def cautions_of(found: WhatIf, *, is_other_kind: bool) -> list[str]:
-    """What should be known of this answer."""
-    is_one = found.after.record.options["region"] == "one window"
-    own = [prompt_words.OTHER_KIND] * is_other_kind + [prompt_words.ONE_WINDOW] * is_one
-    return [*own, *found.after.record.notes]

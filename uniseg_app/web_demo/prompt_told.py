@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from uniseg_app import prompt_words
 from uniseg_app.backend import Backend
 from uniseg_app.web_demo import prompt_texts
 from uniseg_app.web_demo.prompt_controls import CHANGE, IMAGE, LEARNED, OWN_SCALE, SENSITIVITY, SHEET, Wish
@@ -49,6 +50,6 @@ def _told_change(visit: Visit, found: WhatIf, layer: str | None, backend: Backen
     change, known = found.change.to_dict(), backend.model().checkpoint.tasks
     keys = {found.before.task.key, change.get("task")} - {None}
     suiting = {choice.task.key for choice in backend.choices(visit.image()) if choice.suits}
-    other = known[change["task"]].title if "task" in change else ""
-    cautions = prompt_texts.cautions_of(found, is_other_kind=bool(keys - suiting))
-    return prompt_texts.what_if(found, layer, prompt_texts.said_of(change, other), cautions)
+    cautions = prompt_words.cautions(found, is_other_kind=bool(keys - suiting))
+    said = prompt_words.change_in_words(change, lambda key: known[key].title)
+    return prompt_texts.what_if(found, layer, said, cautions)
