@@ -23,7 +23,7 @@ from uniseg_app.backend import Backend
 from uniseg_app.prompt_jobs import PromptJobs
 from uniseg_app.web_demo import prompt_controls as names
 from uniseg_app.web_demo.private import private_folder
-from uniseg_app.web_demo.prompt_controls import Asked, Controls, OpenCheckboxGroup, OpenDropdown, Wish
+from uniseg_app.web_demo.prompt_controls import Asked, Controls, Wish
 from uniseg_app.web_demo.prompt_showing import PromptShowing
 from uniseg_app.web_demo.visits import Visit, Visits
 from uniseg_model.prompts.changes import Blend
@@ -159,11 +159,3 @@ def test_tasks_are_told_beside_this_image(tab: tuple[Controls, Asked], seen: Cal
     assert told["visible"]
     assert "of 11 tasks suit this image" in told["value"]
     assert not seen(view=names.LEARNED)[tab[0].about_tasks]["visible"]
-
-
-def test_an_answer_of_the_image_before_is_no_error() -> None:
-    """Another image came while the browser still showed the choices of the one before."""
-    assert OpenDropdown(choices=["now"]).preprocess("before") == "before"
-    assert OpenCheckboxGroup(choices=["now"]).preprocess(["before", "now"]) == ["before", "now"]
-    assert OpenCheckboxGroup(choices=["now"]).preprocess(None) == []
-    assert [kind().get_block_name() for kind in (OpenDropdown, OpenCheckboxGroup)] == ["dropdown", "checkboxgroup"]

@@ -78,6 +78,11 @@ class Onlooker:
         self.page.get_by_role("tab", name=name).click()
         return self
 
+    def knows(self, title: str) -> Onlooker:
+        """Wait until the tab offers what suits this image."""
+        self.page.locator(".us-prompts .us-image strong", has_text=title).wait_for()
+        return self
+
     def learned(self) -> Onlooker:
         self.page.locator(".us-report .matrix").first.wait_for()
         return self
@@ -165,7 +170,7 @@ def onlooker(one: Onlooker, scan: Path) -> Onlooker:
     """The same somebody in all tests, to whom nothing has happened but looks at this scan."""
     if one.page.locator(".us-prompts .us-image strong").inner_text() != scan.name:
         one.tab("Segment").visitor.upload(scan)
-        one.tab("Prompts")
+        one.tab("Prompts").knows(scan.name)
     return one.look_at("What the weights learned").learned()
 
 
@@ -360,7 +365,7 @@ def test_a_scan_that_was_removed_is_missed_and_another_is_offered(onlooker: Onlo
 def test_a_cancelled_sheet_leaves_the_tab_ready(onlooker: Onlooker) -> None:
     """Of the first example, which takes long enough."""
     onlooker.tab("Segment").visitor.example("Trunk CT")
-    onlooker.tab("Prompts").look_at("Contact sheet").press("Draw the sheet")
+    onlooker.tab("Prompts").knows("Trunk CT").look_at("Contact sheet").press("Draw the sheet")
     onlooker.page.locator(".us-prompts [role=status]", has_text="Segmenting: window").wait_for()
     onlooker.press("Cancel").done("Cancelled.")
     assert onlooker.visitor.is_enabled("Draw the sheet")

@@ -10,7 +10,7 @@ import gradio as gr
 from uniseg_app import prompt_words
 from uniseg_app.examples import EXAMPLES
 from uniseg_app.web_demo.report_view import ReportView
-from uniseg_app.web_demo.viewer import NiivueViewer, WithoutStub
+from uniseg_app.web_demo.viewer import NiivueViewer
 
 VIEWS = LEARNED, IMAGE, CHANGE, SENSITIVITY, SHEET = prompt_words.VIEWS
 SHARED, OWN_SCALE = "One for all", "Each its own"
@@ -20,36 +20,6 @@ REGIONS = (WINDOW, BOX, WHOLE_IMAGE)
 LAYERS = BEFORE, AFTER, DIFFERENCE, PROBABILITY = prompt_words.LAYERS
 BEST, CROSSHAIR = "Where each structure is largest", "The axial slice at the crosshair"
 VERBS = prompt_words.VERBS
-
-
-# While choices for another image are on their way to the browser, a click there still tells those of the image before. Gradio would answer
-# that with an error of its own; here whatever is asked for is looked up where it is used.
-
-
-class OpenDropdown(gr.Dropdown, metaclass=WithoutStub):
-    """A list to choose from that takes any answer."""
-
-    is_template = True  # for the browser it is a dropdown
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
-
-    def preprocess(self, payload: Any) -> Any:
-        """The answer as it came."""
-        return payload
-
-
-class OpenCheckboxGroup(gr.CheckboxGroup, metaclass=WithoutStub):
-    """Boxes to tick that take any answer."""
-
-    is_template = True  # for the browser it is a checkboxgroup
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
-
-    def preprocess(self, payload: Any) -> Any:
-        """The answer as it came; before there is one, none."""
-        return payload or []
 
 
 @dataclass
@@ -161,20 +131,20 @@ def lay_out(script_url: str) -> tuple[Controls, Asked, list[gr.Button]]:
 
 def _asked(view: gr.Radio) -> Asked:
     scale = gr.Radio([SHARED, OWN_SCALE], value=SHARED, label="Colour scale", elem_classes="us-narrow")
-    tasks = OpenCheckboxGroup(label="Whose prompts", choices=[], elem_classes="us-tasks", visible=False)
-    task = OpenDropdown(label="Task", choices=[], visible=False, filterable=False)
-    structure = OpenDropdown(label="Structure", choices=[], visible=False, filterable=False)
-    change = OpenDropdown(choices=list(CHANGES), value=SWAP, label="Its decoder is told", visible=False, filterable=False)
-    other = OpenDropdown(label="The other task", choices=[], visible=False, filterable=False)
+    tasks = gr.CheckboxGroup(label="Whose prompts", choices=[], elem_classes="us-tasks", visible=False)
+    task = gr.Dropdown(label="Task", choices=[], visible=False, filterable=False)
+    structure = gr.Dropdown(label="Structure", choices=[], visible=False, filterable=False)
+    change = gr.Dropdown(list(CHANGES), value=SWAP, label="Its decoder is told", visible=False, filterable=False)
+    other = gr.Dropdown(label="The other task", choices=[], visible=False, filterable=False)
     share = gr.Slider(0, 1, 0.5, step=0.05, label="Share of the other prompt", visible=False)
     seed = gr.Number(0, label="Seed of the shuffle", precision=0, minimum=0, visible=False)
-    foreign = OpenDropdown(label="The other image", choices=[], visible=False, filterable=False)
+    foreign = gr.Dropdown(label="The other image", choices=[], visible=False, filterable=False)
     region = gr.Radio(list(REGIONS), value=WINDOW, label="Where", visible=False, elem_classes="us-listed")
     side = gr.Slider(10, 200, 60, step=5, label="Side of the box, mm", visible=False)
     cut = gr.Radio([BEST, CROSSHAIR], value=BEST, label="Which slice", visible=False, elem_classes="us-listed")
     layer = gr.Radio(list(LAYERS), value=DIFFERENCE, label="Over the scan", visible=False, render=False)
-    shown = OpenDropdown(label="Map of", choices=[], visible=False, filterable=False, render=False)
-    minus = OpenDropdown(label="Minus", choices=[], visible=False, filterable=False, render=False)
+    shown = gr.Dropdown(label="Map of", choices=[], visible=False, filterable=False, render=False)
+    minus = gr.Dropdown(label="Minus", choices=[], visible=False, filterable=False, render=False)
     return Asked(
         view, scale, tasks, shown, minus, task, change, other, share, seed, foreign, structure, region, side, layer, cut
     )
