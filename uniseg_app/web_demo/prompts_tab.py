@@ -73,7 +73,7 @@ class PromptsTab:
     def _connect(self, examples: list[gr.Button]) -> None:
         on, asked, place = self._on, self._asked, gr.JSON(visible=False)
         lays = [asked.view.input, asked.change.input, asked.region.input]
-        gr.on(lays, self._viewed, asked.all(), self._outputs, **AT_ONCE)
+        gr.on(lays, self._viewed, asked.all(), self._outputs, trigger_mode="always_last", **AT_ONCE)
         draws = [asked.scale.input, asked.shown.input, asked.minus.input, asked.layer.input]
         gr.on(draws, self._drawn, asked.all(), self._outputs, trigger_mode="always_last", **AT_ONCE)
         for button, example in zip(examples, EXAMPLES, strict=True):
