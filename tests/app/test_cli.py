@@ -234,7 +234,7 @@ def test_demo_shows_what_the_demo_weights_find_and_says_what_they_are(run: Any, 
 def test_demo_without_weights_says_that_its_labels_mean_nothing(
     run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("uniseg_model.predictor.embedded_weights", lambda: tmp_path / "none.safetensors")
+    monkeypatch.setattr("uniseg_app.settings.embedded_weights", lambda: tmp_path / "none.safetensors")
     code, out, _ = run("demo", "-o", tmp_path / "demo")
     assert (code, "UNTRAINED random weights: the labels mean nothing" in out) == (0, True)
 

@@ -174,6 +174,9 @@ def onlooker(one: Onlooker, scan: Path) -> Onlooker:
     return one.look_at("What the weights learned").learned()
 
 
+INK = "getComputedStyle(document.querySelector('.us-prompts')).color"
+
+
 def test_what_the_weights_learned_is_shown_without_being_asked(onlooker: Onlooker, tmp_path: Path) -> None:
     """All eleven tasks stand beside each other, the pointer reads a value, and the file behind the picture holds it."""
     page = onlooker.page
@@ -345,8 +348,18 @@ def test_a_phone_shows_every_view_without_scrolling_sideways(onlooker: Onlooker)
     page.set_viewport_size({"width": 1280, "height": 900})
 
 
-def test_every_view_can_be_used_by_everybody(onlooker: Onlooker, axe: str) -> None:
-    assert_all_views(onlooker, axe)
+def test_every_view_can_be_used_by_everybody_in_light_and_dark(onlooker: Onlooker, axe: str) -> None:
+    """Nothing is against the rules in any view, with all there is to be seen."""
+    assert violations(onlooker.visitor, axe) == []
+    for view in VERBS:
+        onlooker.look_at(view).run(view)
+        onlooker.page.evaluate("for (const part of document.querySelectorAll('details')) part.open = true")
+        light = onlooker.page.evaluate(INK)
+        assert violations(onlooker.visitor, axe) == [], view
+        onlooker.page.evaluate("document.body.classList.toggle('dark')")  # as the page does when it begins
+        assert onlooker.page.evaluate(INK) != light
+        assert violations(onlooker.visitor, axe) == [], f"{view}, dark"
+        onlooker.page.evaluate("document.body.classList.toggle('dark')")
 
 
 def test_a_scan_that_was_removed_is_missed_and_another_is_offered(onlooker: Onlooker, server: Server, told: Path) -> None:
@@ -371,19 +384,6 @@ def test_a_cancelled_sheet_leaves_the_tab_ready(onlooker: Onlooker) -> None:
     assert onlooker.visitor.is_enabled("Draw the sheet")
     onlooker.look_at("What changes if").run("What changes if")
     assert list(onlooker.changes()) == ["liver", "liver tumour"]
-
-
-def test_every_view_can_be_used_by_everybody_in_dark(visit: Callable[..., Visitor], scan: Path, axe: str) -> None:
-    assert_all_views(opened(visit, scan, "?__theme=dark"), axe)
-
-
-def assert_all_views(onlooker: Onlooker, axe: str) -> None:
-    """Nothing is against the rules in any view, with all there is to be seen."""
-    assert violations(onlooker.visitor, axe) == []
-    for view in VERBS:
-        onlooker.look_at(view).run(view)
-        onlooker.page.evaluate("for (const part of document.querySelectorAll('details')) part.open = true")
-        assert violations(onlooker.visitor, axe) == [], view
 
 
 def test_without_webgl_tables_and_stacks_are_shown(visit: Callable[..., Visitor], scan: Path) -> None:
