@@ -41,22 +41,23 @@ class PromptOffers:
         self._on, self._asked, self._backend = on, asked, backend
 
     def choices(self, visit: Visit, wish: Wish) -> View:
-        """What can be chosen for this image; what was chosen stays, where it can."""
+        """What can be chosen for this image; what was chosen stays, where it suits: it may have been for another image."""
         on, asked, volume = self._on, self._asked, visit.volume
         choices = self._backend.choices(volume) if volume else []
         fitting = sorted((c for c in choices if not c.refused), key=lambda c: not c.suits)
         titles, keys = [(task_title(c), c.task.key) for c in fitting], [c.task.key for c in fitting]
-        kept, suiting = [key for key in wish.tasks if key in keys], [c.task.key for c in fitting if c.suits]
+        suiting = [c.task.key for c in fitting if c.suits] or keys
+        kept = [key for key in wish.tasks if key in suiting]
         others = [(_other_title(c), c.task.key) for c in sorted(choices, key=lambda c: not c.suits)]
         return {
             on.image: texts.image_facts(volume, visit.title) if volume else texts.done(_NO_IMAGE),
             on.offer: gr.update(visible=volume is None),
             on.about_tasks: gr.update(value=texts.about_tasks(choices)),
-            asked.tasks: gr.update(choices=titles, value=kept or suiting or keys[:1]),
-            asked.task: _dropdown(titles, wish.task),
+            asked.tasks: gr.update(choices=titles, value=kept or suiting),
+            asked.task: _dropdown(titles, wish.task if wish.task in suiting else None),
             asked.other: _dropdown(others, wish.other, 1),
             asked.foreign: _dropdown(self._foreign(visit), wish.foreign),
-            asked.structure: _dropdown(_structures(fitting), wish.structure),
+            asked.structure: _dropdown(_structures(fitting), wish.structure if _task_of(wish.structure) in suiting else None),
         }
 
     def _foreign(self, visit: Visit) -> list[tuple[str, str]]:
@@ -116,6 +117,10 @@ class PromptOffers:
 
 def _structures(choices: list[Choice]) -> list[tuple[str, str]]:
     return [(f"{c.task.title}: {label.name}", f"{c.task.key}|{label.name}") for c in choices for label in c.task.labels]
+
+
+def _task_of(structure: str | None) -> str:
+    return (structure or "").partition("|")[0]
 
 
 def _dropdown(choices: list[tuple[str, str]], wanted: str | None, first: int = 0) -> Any:
