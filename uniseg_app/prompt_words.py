@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from uniseg_app.backend import Choice
     from uniseg_model.prompts.whatif import WhatIf
 
 LEVELS = (
@@ -61,6 +62,11 @@ def change_in_words(change: Mapping[str, Any], title_of: Callable[[str], str]) -
         "shuffle": f"its own prompt, shuffled (seed {change.get('seed')})",
         "foreign": f"the prompt of {change.get('said')}",
     }[change["prompt"]]
+
+
+def other_title(choice: Choice) -> str:
+    """A task that may lend its prompt; marked where it does not suit the image."""
+    return choice.task.title if choice.suits else f"{choice.task.title} (for another kind of image)"
 
 
 def cautions(found: WhatIf, *, is_other_kind: bool) -> list[str]:

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uniseg_app.commands import find_weights
-from uniseg_app.pack_store import install
 from uniseg_app.run_files import (
     ALIVE,
     LOG,
@@ -36,8 +35,8 @@ from uniseg_app.run_files import (
     read_request,
     write_request,
 )  # fmt: skip
-from uniseg_app.settings import settings_path, write_weights_setting
-from uniseg_app.tuning import TuningRequest
+from uniseg_app.settings import settings_path
+from uniseg_app.tuning import TuningRequest, take_into_use
 from uniseg_model.errors import FileFormatError, OptionError, OutputError
 from uniseg_model.files import WRITE_HINT, try_lock, whole_file
 
@@ -269,11 +268,7 @@ class TrainingRuns:
             )
         if not info.result["verdict"]["is_better"]:
             raise OptionError(str(info.result["verdict"]["sentence"]).rstrip("."))
-        best = Path(info.result["result"])
-        if info.depth == "pack":
-            return install(best, find_weights(request.weights), replace=True).path
-        write_weights_setting(best)
-        return best
+        return take_into_use(Path(info.result["result"]), info.depth, find_weights(request.weights))
 
     def compare(self, first: str, second: str) -> Comparison:
         """Two runs side by side."""

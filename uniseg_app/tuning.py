@@ -202,12 +202,20 @@ def conclude(request: TuningRequest, run: RunFolder, progress: ProgressHook = ig
     if plan.depth == "pack":
         found["certificate"] = _certified(run, weights, progress)
     if request.install and verdict.is_better:
-        if plan.depth == "pack":
-            found["installed"] = str(install(run.best, weights, replace=True).path)
-        else:
-            write_weights_setting(run.best)
-            found["installed"] = str(run.best)
+        found["installed"] = str(take_into_use(run.best, plan.depth, weights))
     return found
+
+
+def take_into_use(result: Path, depth: str, weights: Path) -> Path:
+    """Install a pack for its weights, or make other weights those in use. What is in use now.
+
+    Raises:
+        UniSegError: as ``pack_store.install`` and ``settings.write_weights_setting``.
+    """
+    if depth == "pack":
+        return install(result, weights, replace=True).path
+    write_weights_setting(result)
+    return result
 
 
 def judge(run: RunFolder) -> Verdict:

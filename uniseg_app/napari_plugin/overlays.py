@@ -7,7 +7,7 @@ Letters: u, v, w a layer's axes; z, y, x the coarse grid's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,10 +20,11 @@ from uniseg_app.napari_plugin.answers import named
 from uniseg_app.napari_plugin.layers import NUMBERS, PLACED
 from uniseg_app.napari_plugin.results import display_like, kept_selection
 from uniseg_app.napari_plugin.world import Placed
-from uniseg_model.prompts.colors import DIVERGING, VIRIDIS
+from uniseg_model.prompts.colors import DIVERGING, VIRIDIS, painted
 from uniseg_model.tasks import Label
 
 OPACITY = 0.75
+_STOPS = 65  # of a colour map
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,12 +119,10 @@ def _along(values: np.ndarray, to_layer: np.ndarray) -> tuple[np.ndarray, np.nda
     return np.flip(array, tuple(np.nonzero(steps < 0)[0].tolist())), np.abs(steps), origin
 
 
-def colormap(scale: Sequence[str], *, around_zero: bool) -> Colormap:
+def colormap(scale: tuple[str, ...], *, around_zero: bool) -> Colormap:
     """A scale that lets the scan through: what is low, or near 0, is clear."""
-    n = 65
-    share = np.linspace(0, 1, n)
-    stops = np.array([[int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)] for color in scale])
-    rgb = np.stack([np.interp(share, np.linspace(0, 1, len(stops)), channel) for channel in stops.T], axis=1)
+    share = np.linspace(0, 1, _STOPS)
+    rgb = painted(share, 0, 1, scale) / 255
     alpha = np.abs(2 * share - 1) if around_zero else share
     return Colormap(np.column_stack([rgb, np.sqrt(alpha)]), name="above and below 0" if around_zero else "amount")
 

@@ -50,6 +50,7 @@ class Panel(QWidget):
         super().__init__()
         self._viewer, self._desk = napari_viewer, desk_of(napari_viewer)
         self._opened: Opened | None = None
+        self._run: Job[Any] | None = None
         self._has_begun = False
         # The newest job of each kind, until it is heard of; what an older one says is not heard.
         self._asked: dict[str, Job[Any]] = {}
@@ -58,8 +59,8 @@ class Panel(QWidget):
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is asked for, and nothing waits to be."""
-        return self._has_begun and not self._asked
+        """Whether nothing runs, and nothing is asked for."""
+        return self._has_begun and self._run is None and not self._asked
 
     def showEvent(self, event: Any) -> None:
         """Be as wide as what is inside, now that fonts are known; it scrolls downwards only."""
@@ -102,6 +103,10 @@ class Panel(QWidget):
 
         self._asked[kind] = job
         Watch(job, self).ended.connect(hear)
+
+    def _cancel(self) -> None:
+        if self._run is not None:
+            self._run.cancel()
 
     # Weights ----------------------------------------------------------------------------------------------------------
 

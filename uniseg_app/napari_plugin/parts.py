@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor, QIcon, QPixmap
-from qtpy.QtWidgets import QLabel, QPushButton, QSizePolicy, QToolButton, QWidget
+from qtpy.QtWidgets import QComboBox, QLabel, QPushButton, QSizePolicy, QSlider, QToolButton, QWidget
 
 _SWATCH_PX = 12
 
@@ -51,6 +51,24 @@ def swatch(color: str) -> QIcon:
     pixmap = QPixmap(_SWATCH_PX, _SWATCH_PX)
     pixmap.fill(QColor(color))
     return QIcon(pixmap)
+
+
+def combo_box(name: str, entries: Sequence[str] = ()) -> QComboBox:
+    """A choice that does not widen the dock, however long its entries are."""
+    made = QComboBox()
+    made.addItems(list(entries))
+    made.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    named_for_all(made, name)
+    return made
+
+
+def slider(name: str, n_steps: int, tip: str = "") -> QSlider:
+    """A slider that begins in the middle."""
+    made = QSlider(Qt.Orientation.Horizontal)
+    made.setRange(0, n_steps)
+    made.setValue(n_steps // 2)
+    named_for_all(made, name, tip)
+    return made
 
 
 def named_for_all(widget: QWidget, name: str, tip: str = "") -> QWidget:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QSlider, QSpinBox, QVBoxLayout, QWidget
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QSpinBox, QVBoxLayout, QWidget
 
 from uniseg_app.backend import Choice
-from uniseg_app.napari_plugin.parts import named_for_all
+from uniseg_app.napari_plugin.parts import combo_box, named_for_all, slider
 from uniseg_app.napari_plugin.task_box import TaskBox
 from uniseg_app.prompt_jobs import Elsewhere, box_around
 from uniseg_app.prompt_words import (
@@ -24,6 +24,7 @@ from uniseg_app.prompt_words import (
     SWAP,
     VIEWS,
     ZERO,
+    other_title,
 )
 from uniseg_model.errors import OptionError
 from uniseg_model.prompts.changes import Blend, Change, Own, Shuffle, Swap, Zero
@@ -43,12 +44,20 @@ class AskedBox(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.view = _combo("What to look at", VIEWS)
+        self.view = combo_box("What to look at", VIEWS)
         self.tasks = TaskBox("Whose prompts")
-        self.task, self.change, self.other = _combo("Task"), _combo("Its decoder is told", CHANGES), _combo("The other task")
-        self.share, self.seed, self.foreign = _slider("Share of the other prompt"), QSpinBox(), _combo("The other image")
-        self.structure, self.region = _combo("Structure"), _combo("Where", (WINDOW, BOX, EVERYWHERE))
-        self.side_mm, self.slice = QSpinBox(), _combo("Slices", (BEST, HERE))
+        self.task, self.change, self.other = (
+            combo_box("Task"),
+            combo_box("Its decoder is told", CHANGES),
+            combo_box("The other task"),
+        )
+        self.share, self.seed, self.foreign = (
+            slider("Share of the other prompt", _SHARES),
+            QSpinBox(),
+            combo_box("The other image"),
+        )
+        self.structure, self.region = combo_box("Structure"), combo_box("Where", (WINDOW, BOX, EVERYWHERE))
+        self.side_mm, self.slice = QSpinBox(), combo_box("Slices", (BEST, HERE))
         self.side_mm.setRange(5, 500)
         self.side_mm.setValue(60)
         self.side_mm.setSuffix(" mm")
@@ -84,7 +93,7 @@ class AskedBox(QWidget):
         fitting = sorted((choice for choice in choices if not choice.refused), key=lambda choice: not choice.suits)
         others = sorted(choices, key=lambda choice: not choice.suits)
         _fill(self.task, {choice.task.title: choice.task.key for choice in fitting})
-        _fill(self.other, {_other_title(choice): choice.task.key for choice in others}, first=1)
+        _fill(self.other, {other_title(choice): choice.task.key for choice in others}, first=1)
         structures = {
             f"{choice.task.title}: {label.name}": (choice.task.key, label.name)
             for choice in fitting for label in choice.task.labels
@@ -144,22 +153,6 @@ class AskedBox(QWidget):
             self._form.setRowVisible(widget, is_shown)
 
 
-def _combo(name: str, entries: Sequence[str] = ()) -> QComboBox:
-    made = QComboBox()
-    made.addItems(list(entries))
-    made.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    named_for_all(made, name)
-    return made
-
-
-def _slider(name: str) -> QSlider:
-    made = QSlider(Qt.Orientation.Horizontal)
-    made.setRange(0, _SHARES)
-    made.setValue(_SHARES // 2)
-    named_for_all(made, name)
-    return made
-
-
 def _fill(combo: QComboBox, entries: Mapping[str, Any], first: int = 0) -> None:
     """Other entries; what was chosen stays, where it is still among them."""
     chosen = combo.currentText()
@@ -168,7 +161,3 @@ def _fill(combo: QComboBox, entries: Mapping[str, Any], first: int = 0) -> None:
         combo.addItem(title, value)
     at = combo.findText(chosen)
     combo.setCurrentIndex(at if at >= 0 else min(first, combo.count() - 1))
-
-
-def _other_title(choice: Choice) -> str:
-    return choice.task.title if choice.suits else f"{choice.task.title} (for another kind of image)"

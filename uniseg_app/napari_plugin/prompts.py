@@ -44,7 +44,6 @@ class PromptsPanel(Panel):
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer)
-        self._run: Job[Any] | None = None
         self._seen: dict[str, Looked] = {}
         self._choices: Sequence[Choice] = ()
         self._overlays = Overlays(napari_viewer)
@@ -58,11 +57,6 @@ class PromptsPanel(Panel):
         self._begin_with(self.asked, self.run, self._results())
         self.destroyed.connect(self._overlays.remove)
         self._lay_out_view()
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether nothing runs."""
-        return super().is_idle and self._run is None
 
     def _results(self) -> QWidget:
         holder = QWidget()
@@ -163,10 +157,6 @@ class PromptsPanel(Panel):
         """The slider was moved: look again, where that is quick."""
         if words.CHANGE in self._seen and self.asked.region.currentIndex() == 0:
             self._begin()
-
-    def _cancel(self) -> None:
-        if self._run is not None:
-            self._run.cancel()
 
     def _ended(self, view: str, job: Job[Any], opened: Opened, layer: Any) -> None:
         self._run = None

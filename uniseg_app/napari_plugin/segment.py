@@ -32,7 +32,6 @@ class SegmentPanel(Panel):
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer)
-        self._run: Job[list[Segmentation]] | None = None
         self.tasks, self.run = TaskBox(), RunBox("Segment", "Segment the image", "Ctrl+Return")
         self.options = OptionsBox(self._desk.preferences.device)
         self.results = Results(napari_viewer)
@@ -46,7 +45,7 @@ class SegmentPanel(Panel):
     def is_idle(self) -> bool:
         """Whether nothing runs, and nothing is being looked at."""
         boxes = self.found.is_idle and self.view.is_idle
-        return super().is_idle and self._run is None and not self._pause.isActive() and boxes
+        return super().is_idle and not self._pause.isActive() and boxes
 
     def _connect(self) -> None:
         self.tasks.changed.connect(self._pause.start)
@@ -143,7 +142,3 @@ class SegmentPanel(Panel):
         self._run = None
         self._offer_start()
         self.run.rest(words)
-
-    def _cancel(self) -> None:
-        if self._run is not None:
-            self._run.cancel()

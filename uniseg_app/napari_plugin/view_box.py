@@ -7,15 +7,15 @@ from functools import partial
 from typing import Any
 
 from napari.layers import Image, Labels, Layer
-from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QComboBox, QGridLayout, QGroupBox, QHBoxLayout, QLabel, QSlider, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QComboBox, QGridLayout, QGroupBox, QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
 from uniseg_app.grey import Window
 from uniseg_app.jobs import Job, State
 from uniseg_app.napari_plugin.compare import SideBySide, fade, titles
 from uniseg_app.napari_plugin.desk import Desk, Watch
-from uniseg_app.napari_plugin.parts import named_for_all, say, small_button, text
+from uniseg_app.napari_plugin.parts import combo_box, named_for_all, say, slider, small_button, text
 from uniseg_app.napari_plugin.results import Results, kept_selection
 from uniseg_app.napari_plugin.surfaces import Skin, skins, solids, surface_layer
 from uniseg_app.napari_plugin.views import PLANES, show_3d, show_plane, show_window
@@ -44,7 +44,11 @@ class ViewBox(QGroupBox):
         self.grey = QComboBox()
         named_for_all(self.grey, "Window of grey values")
         self.grey.activated.connect(lambda _: self._show_window())
-        self.left, self.right, self.fade = _combo("First answer"), _combo("Second answer"), _slider()
+        self.left, self.right, self.fade = (
+            combo_box("First answer"),
+            combo_box("Second answer"),
+            slider("Fade", _FADE_STEPS, "From the first answer to the second"),
+        )
         self.fade.valueChanged.connect(self._fade)
         self.beside = _toggle("Side by side", self._turn_beside, "The image twice, each with one answer")
         self._lay_out()
@@ -204,19 +208,4 @@ def _toggle(words: str, turned: Callable[[bool], None], tip: str) -> QToolButton
     made.setCheckable(True)
     made.toggled.connect(turned)
     named_for_all(made, words, tip)
-    return made
-
-
-def _combo(name: str) -> QComboBox:
-    made = QComboBox()
-    made.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    named_for_all(made, name)
-    return made
-
-
-def _slider() -> QSlider:
-    made = QSlider(Qt.Orientation.Horizontal)
-    made.setRange(0, _FADE_STEPS)
-    made.setValue(_FADE_STEPS // 2)
-    named_for_all(made, "Fade", "From the first answer to the second")
     return made

@@ -8,6 +8,7 @@ import gradio as gr
 
 from uniseg_app.backend import Backend, Choice
 from uniseg_app.examples import EXAMPLES
+from uniseg_app.prompt_words import other_title
 from uniseg_app.web_demo import prompt_texts, texts
 from uniseg_app.web_demo.prompt_controls import (
     BLEND,
@@ -48,7 +49,7 @@ class PromptOffers:
         titles, keys = [(task_title(c), c.task.key) for c in fitting], [c.task.key for c in fitting]
         suiting = [c.task.key for c in fitting if c.suits] or keys
         kept = [key for key in wish.tasks if key in suiting]
-        others = [(_other_title(c), c.task.key) for c in sorted(choices, key=lambda c: not c.suits)]
+        others = [(other_title(c), c.task.key) for c in sorted(choices, key=lambda c: not c.suits)]
         return {
             on.image: texts.image_facts(volume, visit.title) if volume else texts.done(_NO_IMAGE),
             on.offer: gr.update(visible=volume is None),
@@ -128,7 +129,3 @@ def _dropdown(choices: list[tuple[str, str]], wanted: str | None, first: int = 0
     values = [value for _, value in choices]
     value = wanted if wanted in values else next(iter(values[first:] or values), None)
     return gr.update(choices=choices, value=value)
-
-
-def _other_title(choice: Choice) -> str:
-    return choice.task.title if choice.suits else f"{choice.task.title} (for another kind of image)"
