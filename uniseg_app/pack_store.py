@@ -15,7 +15,7 @@ from typing import Any
 
 from uniseg_app.settings import settings_path
 from uniseg_model.errors import OutputError, TaskError, WeightsError
-from uniseg_model.files import WRITE_HINT, whole_file
+from uniseg_model.files import WRITE_HINT, make_folder, whole_file
 from uniseg_model.packs.facts import SUFFIX, PackFacts, read_facts, read_metadata
 from uniseg_model.tasks import TaskRegistry
 
@@ -160,9 +160,6 @@ def _known(keys: Sequence[str]) -> str:
 
 
 def _copy(source: Path, target: Path) -> None:
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise OutputError(f"{target.parent} cannot be made: {exc}", hint=WRITE_HINT) from exc
+    make_folder(target.parent)
     with whole_file(target) as temporary:
         shutil.copyfile(source, temporary)

@@ -11,8 +11,8 @@ from pathlib import Path
 from platformdirs import user_config_path
 
 from uniseg_model.embedded import embedded_weights
-from uniseg_model.errors import OptionError, OutputError
-from uniseg_model.files import WRITE_HINT, whole_file
+from uniseg_model.errors import OptionError
+from uniseg_model.files import make_folder, whole_file
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,6 @@ def write_weights_setting(weights: Path) -> None:
         OutputError: the settings cannot be written.
     """
     path = settings_path()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise OutputError(f"{path.parent} cannot be made: {exc}", hint=WRITE_HINT) from exc
+    make_folder(path.parent)
     with whole_file(path) as temporary:
         temporary.write_text(f"weights = {json.dumps(str(weights.absolute()), ensure_ascii=False)}\n", encoding="utf-8")

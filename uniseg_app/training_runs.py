@@ -38,7 +38,7 @@ from uniseg_app.run_files import (
 from uniseg_app.settings import settings_path
 from uniseg_app.tuning import TuningRequest, take_into_use
 from uniseg_model.errors import FileFormatError, OptionError, OutputError
-from uniseg_model.files import WRITE_HINT, try_lock, whole_file
+from uniseg_model.files import WRITE_HINT, make_folder, try_lock, whole_file
 
 if TYPE_CHECKING:
     from uniseg_model.training.preview import Preview
@@ -114,10 +114,7 @@ class TrainingRuns:
         """
         id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
         folder = self.root / id
-        try:
-            folder.mkdir(parents=True)
-        except OSError as exc:
-            raise OutputError(f"{folder} cannot be made: {exc}", hint=WRITE_HINT) from exc
+        make_folder(folder, exist_ok=False)
         write_request(folder, replace(request, out=folder, resume=False), title, time.time())
         self._launch(folder)
         return id

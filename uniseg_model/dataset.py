@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from uniseg_model.errors import OutputError
-from uniseg_model.files import WRITE_HINT, whole_file, write_json
+from uniseg_model.files import make_folder, whole_file, write_json
 from uniseg_model.io import read_labels, write_image, write_labels
 from uniseg_model.tasks import Task
 from uniseg_model.volume import Volume
@@ -67,10 +67,7 @@ def _share(source: Path, path: Path) -> None:
 
 def _make_folders(*folders: Path) -> None:
     for folder in folders:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as exc:
-            raise OutputError(f"{folder} cannot be made: {exc}", hint=WRITE_HINT) from exc
+        make_folder(folder)
 
 
 def _remove(files: list[Path], folders: list[Path]) -> None:

@@ -17,6 +17,18 @@ TEMPORARY = ".unfinished."  # in the names of files that are being written; who 
 WRITE_HINT = "Choose a folder with space and write permission."
 
 
+def make_folder(folder: Path, *, exist_ok: bool = True) -> None:
+    """Make a folder and those above it.
+
+    Raises:
+        OutputError: it cannot be made, or is there although it should not be.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=exist_ok)
+    except OSError as exc:
+        raise OutputError(f"{folder} cannot be made: {exc}", hint=WRITE_HINT) from exc
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """A temporary name beside ``path`` to write to; when the block ends well it is renamed, otherwise it is gone.

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from uniseg_model.errors import FileFormatError, OutputError, UniSegError
-from uniseg_model.files import TEMPORARY, WRITE_HINT, file_sha256, whole_file
+from uniseg_model.errors import FileFormatError, UniSegError
+from uniseg_model.files import TEMPORARY, file_sha256, make_folder, whole_file
 from uniseg_model.grids import Grid, check_same_grid
 from uniseg_model.io import read_labels, read_volume
 from uniseg_model.preprocess import Prepared, Recipe, prepare
@@ -72,10 +72,7 @@ class Cache:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._hashes: dict[tuple[int, ...], str] = {}  # by identity on the disk: shared scans are read once
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as exc:
-            raise OutputError(f"{folder} cannot be made: {exc}", hint=WRITE_HINT) from exc
+        make_folder(folder)
         for leftover in folder.glob(f".*{TEMPORARY}*.npy"):
             if time.time() - leftover.stat().st_mtime > _STALE_S:  # nobody is still writing it
                 leftover.unlink(missing_ok=True)
