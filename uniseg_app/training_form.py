@@ -84,12 +84,19 @@ def suggest(report: Report, known: Iterable[Task] = ()) -> TrainingForm:
         return form_of(report.folder, expected.task)
     pairs = _spread([pair for pair in report.pairs if pair.images and pair.labels], _LOOKED_AT)
     volumes = [read_volume(pair.images) for pair in pairs]
-    modalities = _modalities(expected.modalities, volumes)
+    modalities, spacing, axes = suggested_images(volumes, known, expected.modalities)
+    names = expected.values if expected.values is not None else _numbered(pairs)
+    return TrainingForm(report.folder, _title(report.folder), colored(names), modalities, spacing, axes=axes)
+
+
+def suggested_images(
+    volumes: Sequence[Volume], known: Iterable[Task] = (), told: tuple[str, ...] | None = None
+) -> tuple[tuple[str, ...], Triple, str]:
+    """Modalities, spacing and axes for a task on such images. known: tasks of the weights. told: what the channels are, where known."""
+    modalities = _modalities(told, volumes)
     alike = [task for task in known if task.modalities == modalities]
     axes = Counter(task.axes for task in alike).most_common(1)[0][0] if alike else "axial"
-    names = expected.values if expected.values is not None else _numbered(pairs)
-    spacing = _spacing(volumes, alike, axes)
-    return TrainingForm(report.folder, _title(report.folder), colored(names), modalities, spacing, axes=axes)
+    return modalities, _spacing(volumes, alike, axes), axes
 
 
 def form_of(data: Path, task: Task) -> TrainingForm:
