@@ -38,6 +38,7 @@ class Asked(Part):
     depth: gr.Radio
     minutes: gr.Number
     replay: gr.Dropdown
+    changes: gr.Textbox
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Wish:
     depth: str
     minutes: float | None
     replay: str | None
+    changes: str
 
 
 @dataclass
@@ -107,7 +109,7 @@ def lay_out() -> tuple[Steps, Asked, Runs, gr.Timer]:
     with gr.Row(elem_classes="us-columns us-training"):
         with gr.Column(scale=2, min_width=330, elem_classes="us-left"):
             steps, asked = _steps()
-        with gr.Column(scale=4, min_width=330, elem_classes="us-right"):
+        with gr.Column(scale=3, min_width=330, elem_classes="us-right"):
             runs = _runs()
     return steps, asked, runs, gr.Timer(_EVERY_S, active=False)
 
@@ -117,23 +119,25 @@ def _steps() -> tuple[Steps, Asked]:
     with gr.Column(visible=False, elem_classes="us-left") as form:
         gr.HTML(training_texts.heading(2, "What is to be found"), padding=False)
         title = gr.Textbox(label="Name of the task", max_lines=1)
-        structures = gr.Textbox(label="Structures: one a line by label value; a colour such as #009E73 may follow", lines=2, max_lines=12)  # fmt: skip
+        structures = gr.Textbox(label="Structures by label value, one a line; a colour may follow", lines=2, max_lines=12)  # fmt: skip
         swatches = gr.HTML(padding=False)
         with gr.Row():
-            modalities = gr.Textbox(label="Image: one name a channel", max_lines=1, min_width=120)
+            modalities = gr.Textbox(label="Image, by channel", max_lines=1, min_width=120)
             spacing = gr.Textbox(label="Voxels z, y, x in mm", max_lines=1, min_width=120)
         gr.HTML(training_texts.heading(3, "How it is learned"), padding=False)
         depth = gr.Radio([(training_words.DEPTH_TITLES[key], key) for key in DEPTHS], value="pack", label="Depth", elem_classes="us-listed")  # fmt: skip
         about_depth = gr.HTML(texts.done(training_words.DEPTH_ABOUT["pack"]), padding=False)
         replay = gr.Dropdown(label="Old tasks to train on, too: a folder with a data set of each", choices=[("None", "")], value="", visible=False, allow_custom_value=True)  # fmt: skip
         minutes = gr.Number(10, label="Minutes for its steps", minimum=0.1, step=1)
+        with gr.Accordion("More settings", open=False):
+            changes = gr.Textbox(label="Of the plan, one a line, such as rate = 0.002", lines=2, max_lines=8)
         with gr.Row():
             price, try_it = gr.Button(PRICE, size="sm", min_width=110), gr.Button(TRY, size="sm", min_width=110)
         start = gr.Button(START, variant="primary")
         how_progress, how_trouble, prices = (gr.HTML(padding=False) for _ in range(3))
     steps = Steps(archive, look, data_progress, data_trouble, report, mending, mend, form, swatches, about_depth, price, try_it,
                   start, cancel, how_progress, how_trouble, prices)  # fmt: skip
-    return steps, Asked(data, title, structures, modalities, spacing, depth, minutes, replay)
+    return steps, Asked(data, title, structures, modalities, spacing, depth, minutes, replay, changes)
 
 
 def _data() -> tuple[Any, ...]:

@@ -17,6 +17,7 @@ from uniseg_app.jobs import Job, Lane, State, wait
 from uniseg_app.training_form import (
     DEPTHS,
     TrainingForm,
+    changes_in,
     modalities_in,
     price_of,
     request_of,
@@ -162,6 +163,7 @@ class TrainingSteps:
             form, title=wish.title, key=form.key if form.known and wish.title == form.title else "", replay=replay,
             structures=structures_in(wish.structures), modalities=modalities_in(wish.modalities), spacing_mm=spacing_in(wish.spacing),
             depth=wish.depth, minutes=float(wish.minutes), weights=find_weights(self._backend.weights),
+            changes=changes_in(wish.changes),
         )  # fmt: skip
 
     def _price(self, request: gr.Request, *values: Any) -> Iterator[View]:

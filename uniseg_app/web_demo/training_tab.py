@@ -9,13 +9,11 @@ import filecmp
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 
 from uniseg_app import pack_store, training_words
 from uniseg_app.backend import Backend
-from uniseg_app.commands import find_weights
 from uniseg_app.run_files import read_request
 from uniseg_app.training_runs import RunInfo, TrainingRuns
 from uniseg_app.tuning import find_task
@@ -101,7 +99,8 @@ class TrainingTab:
         return {**view, **self._view_of(visit, info, infos), **self._beside(visit, info, infos)}
 
     def _view_of(self, visit: Visit, info: RunInfo | None, infos: Sequence[RunInfo]) -> View:
-        on, seen, view = self._on, visit.training, {}
+        on, seen = self._on, visit.training
+        view: View = {}
         if seen.is_new("state", (info, len(infos))):
             titles = {one.id: one.title for one in infos}
             view |= {

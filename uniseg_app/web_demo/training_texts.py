@@ -8,7 +8,7 @@ from typing import Any
 
 from uniseg_app import training_words
 from uniseg_app.training_runs import Comparison, RunInfo
-from uniseg_app.training_words import Curve
+from uniseg_app.training_words import Curve, FindingRow
 from uniseg_app.web_demo import texts
 from uniseg_app.web_demo.training_chart import BLUE, ORANGE, Series, as_csv, line_chart
 from uniseg_model.doctor.findings import Report
@@ -25,7 +25,7 @@ def heading(number: int, words: str) -> str:
 
 
 def table(name: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: int = 0) -> str:
-    """A table whose first column heads its rows. numbers: how many columns at the end are numbers."""
+    """A table whose first column heads its rows. A cell's second line is smaller. numbers: how many columns at the end are numbers."""
     n_text = len(head) - numbers
     heads = "".join(f"<th scope=col{'' if i < n_text else ' class=us-n'}>{escape(word)}" for i, word in enumerate(head))
     lines = "".join(_row(row, n_text) for row in rows)
@@ -37,8 +37,13 @@ def table(name: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, numb
 
 def _row(row: Sequence[str], n_text: int) -> str:
     first, *others = row
-    cells = "".join(f"<td{'' if i < n_text else ' class=us-n'}>{escape(cell)}" for i, cell in enumerate(others, start=1))
-    return f"<tr><th scope=row>{escape(first)}{cells}"
+    cells = "".join(f"<td{'' if i < n_text else ' class=us-n'}>{_cell(cell)}" for i, cell in enumerate(others, start=1))
+    return f"<tr><th scope=row>{_cell(first)}{cells}"
+
+
+def _cell(text: str) -> str:
+    line, *more = text.split("\n")
+    return escape(line) + "".join(f"<small>{escape(part)}</small>" for part in more)
 
 
 # Data --------------------------------------------------------------------------------------------------------------------
@@ -50,16 +55,12 @@ def report(found: Report, title: str) -> str:
     outcome = f"<p class=us-image><strong>{escape(title)}</strong><br>{escape(found.sentence())}</p>"
     if not rows:
         return outcome
-    lines = [
-        (
-            f"{_MARKS[row.severity]} {row.severity}",
-            row.case,
-            row.what,
-            f"{row.how}{f' Can be mended: {row.fix}.' if row.fix else ''}",
-        )
-        for row in rows
-    ]
-    return outcome + table("What is wrong", ("Severity", "Case", "What", "How to mend it"), lines)
+    lines = [(f"{_MARKS[row.severity]} {row.severity}", row.case, f"{row.what}\n{_way_out(row)}") for row in rows]
+    return outcome + table("What is wrong", ("Severity", "Case", "What, and how to mend it"), lines)
+
+
+def _way_out(row: FindingRow) -> str:
+    return f"{row.how} A mended copy does it: {row.fix}." if row.fix else row.how
 
 
 def mending(found: Report) -> str:
