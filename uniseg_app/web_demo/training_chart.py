@@ -80,7 +80,7 @@ def _grid(last: int, top: float) -> str:
         parts += [
             f'<line x1="{_LEFT}%" x2="{_RIGHT}%" y1="{y:g}%" y2="{y:g}%"/>',
             f'<text x="{_LEFT - 1.5}%" y="{y:g}%" dy="0.35em" text-anchor="end">{share * top:.3g}</text>',
-            f'<text x="{x:g}%" y="{_BOTTOM + 9}%" text-anchor="{anchor}">{"step " if share == 1 else ""}{share * last:g}</text>',
+            f'<text x="{x:g}%" y="{_BOTTOM + 9}%" text-anchor="{anchor}">{"step " if share == 1 else ""}{round(share * last)}</text>',
         ]
     return "".join(parts)
 

@@ -55,6 +55,13 @@ class Wish:
     replay: str | None
     changes: str
 
+    @classmethod
+    def of(cls, *values: Any) -> Wish:
+        """What was filled in; a box that the browser has not drawn yet is empty."""
+        data, title, structures, modalities, spacing, depth, minutes, replay, changes = values
+        typed = [str(text or "") for text in (title, structures, modalities, spacing, changes)]
+        return cls(data, *typed[:4], depth=depth, minutes=minutes, replay=replay, changes=typed[4])
+
 
 @dataclass
 class Steps(Part):

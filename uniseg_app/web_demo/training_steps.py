@@ -167,7 +167,7 @@ class TrainingSteps:
         )  # fmt: skip
 
     def _price(self, request: gr.Request, *values: Any) -> Iterator[View]:
-        visit, wish = self._visit(request), Wish(*values)
+        visit, wish = self._visit(request), Wish.of(*values)
 
         def work(progress: ProgressHook) -> dict[str, Any]:
             form, found = self._form(visit, wish), {}
@@ -180,7 +180,7 @@ class TrainingSteps:
         yield from self._followed(visit, self._backend.lane, "price of a training", work, self._priced(wish.depth))
 
     def _try(self, request: gr.Request, *values: Any) -> Iterator[View]:
-        visit, wish = self._visit(request), Wish(*values)
+        visit, wish = self._visit(request), Wish.of(*values)
 
         def work(progress: ProgressHook) -> dict[str, Any]:
             return {wish.depth: try_two_steps(self._form(visit, wish), progress).to_dict()}
@@ -196,7 +196,7 @@ class TrainingSteps:
     # Start ----------------------------------------------------------------------------------------------------------------
 
     def _start(self, request: gr.Request, *values: Any) -> Iterator[View]:
-        visit, wish = self._visit(request), Wish(*values)
+        visit, wish = self._visit(request), Wish.of(*values)
 
         def work(progress: ProgressHook) -> tuple[str, Path]:
             report, _ = visit.training.looked_at()

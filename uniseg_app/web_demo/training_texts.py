@@ -88,7 +88,7 @@ def prices(found: Mapping[str, Mapping[str, Any] | str], chosen: str) -> str:
         (training_words.DEPTH_TITLES[depth], price if isinstance(price, str) else training_words.price_tag(price))
         for depth, price in found.items()
     ]
-    told = table("Prices", ("Depth", "What it takes"), lines)
+    told = table("Prices", ("Depth", "What it takes"), lines) if len(lines) > 1 else ""
     price = found.get(chosen)
     if price is None or isinstance(price, str):
         return told
