@@ -10,8 +10,8 @@ import json
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +50,7 @@ class TrainingForm:
 
     data: the data set. key: made of the title where empty. structures: by label value, from 1. modalities: one a channel.
     spacing_mm: Z, Y, X. depth: see ``training.tune``. replay: data sets of old tasks to train on, too. pack: to go on from.
-    weights: to start from; those in use when None. known: a task whose other fields are kept.
+    weights: to start from; those in use when None. changes: fields of the plan. known: a task whose other fields are kept.
     """
 
     data: Path
@@ -67,6 +67,7 @@ class TrainingForm:
     weights: Path | None = None
     fold: int = 0
     folds: int | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
     known: Task | None = None
 
 
@@ -147,7 +148,7 @@ def request_of(form: TrainingForm, folder: Path) -> TuningRequest:
     _check_how(form)
     return TuningRequest(
         form.data, folder, form.depth, _task_file(form.data, task, folder), task.key, form.weights, form.minutes,
-        replay=form.replay, pack=form.pack, fold=form.fold, folds=form.folds,
+        changes=form.changes, replay=form.replay, pack=form.pack, fold=form.fold, folds=form.folds,
     )  # fmt: skip
 
 
@@ -227,6 +228,17 @@ def spacing_in(text: str) -> Triple:
         raise TaskError(f"the voxel size {text.strip()!r} is not three numbers",
                         hint="Write mm along z, y, x, with a point, such as 3, 1.5, 1.5.") from None  # fmt: skip
     return z, y, x
+
+
+def changes_in(text: str) -> dict[str, Any]:
+    """Settings of a plan of a text with one a line, such as ``rate = 0.002``.
+
+    Raises:
+        OptionError: a line is no setting.
+    """
+    from uniseg_model.training.plan import read_changes
+
+    return read_changes([line for line in text.splitlines() if line.strip()])
 
 
 def spacing_text(spacing_mm: Triple) -> str:

@@ -94,6 +94,8 @@ class RunsBox(QGroupBox):
         self._legend = color_key({"Dice of the validation": DICE, "Loss": LOSS})
         self._legend_beside = color_key({"Dice of the other run": OTHER})
         self.buttons = {verb: button(name, partial(self.wished.emit, verb), tip) for verb, (name, tip) in _VERBS.items()}
+        for one in self.buttons.values():
+            one.setParent(self)
         for combo in (self.runs, self.beside):
             combo.activated.connect(lambda _: self.picked.emit())
         self._lay_out()
