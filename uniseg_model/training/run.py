@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from uniseg_model.errors import FileFormatError, OptionError, OutputError
-from uniseg_model.files import TEMPORARY, WRITE_HINT, try_lock, whole_file, write_json
+from uniseg_model.files import TEMPORARY, WRITE_HINT, try_lock, unlock, whole_file, write_json
 from uniseg_model.training.plan import Plan
 
 State = dict[str, Any]
@@ -74,7 +74,10 @@ class RunFolder:
         with lock:
             if not try_lock(lock):
                 raise OptionError(f"another process trains in {self.folder}", hint="Wait for it, or choose another folder.")
-            yield
+            try:
+                yield
+            finally:
+                unlock(lock)
 
     def begin(self, plan: Plan, cases: Mapping[str, Any]) -> State | None:
         """What was saved last, when the run goes on; None when it starts. ``cases`` are told apart by their hashes.

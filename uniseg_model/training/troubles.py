@@ -32,7 +32,8 @@ def troubles_named() -> Iterator[None]:
     except UniSegError as exc:
         if _IN_WORKER not in exc.message:
             raise
-        raise type(exc)(_last_words(exc.message)) from exc
+        message, _, hint = _last_words(exc.message).rpartition(". ")
+        raise (type(exc)(message, hint=f"{hint}.") if message else type(exc)(hint)) from exc
     except Exception as exc:
         if is_out_of_memory(exc):
             raise OutOfMemoryError(_what_ran_out(str(exc)), hint=_FRUGAL) from exc
