@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--report", type=Path, metavar="FIGURE.svg")
     given = parser.parse_args()
     for way in () if given.report else WAYS:
+        make_folder(given.out / way)
         for n in range(given.cases + 1):
             path = given.out / way / f"stage_{n}.json"
             if not path.exists():
@@ -59,7 +60,9 @@ def main() -> None:
 
 def stage(out: Path, way: str, n: int, key: str, steps: int) -> dict[str, Any]:
     """The pack after ``n`` more trainings, and ``n`` more cases where it gets them: trained and judged."""
-    folder, before = out / way, out / way / f"run_{n - 1}" / "best.safetensors"
+    if way == "alone" and n == 0:  # both begin alike
+        return dict(json.loads((out / "corrected" / "stage_0.json").read_text()))
+    folder, before = out / way, out / (way if n > 1 else "corrected") / f"run_{n - 1}" / "best.safetensors"
     data, began_cpu_s = folder / "data", time.process_time()
     make_folder(data)
     task = phantom_tasks()[key]
@@ -67,25 +70,30 @@ def stage(out: Path, way: str, n: int, key: str, steps: int) -> dict[str, Any]:
         phantom = make_phantom(key, seed)
         add_case(data, phantom.volume, phantom.labels[key], task, case=f"drawn_{seed}")
     if n and way == "corrected":
-        phantom, answer = answered(before, key, NEXT_SEED + n - 1)
+        phantom, answer = answered(model_of(before), key, NEXT_SEED + n - 1)
         add_case(data, phantom.volume, phantom.labels[key], task, answer, case=f"corrected_{n}")
     plan = tuning_plan(load_checkpoint(embedded_weights()), task, "pack", changes={"iterations": steps})
     run = folder / f"run_{n}"
     best = run_training(TrainingRequest(
         data, run, plan, embedded_weights(), "cpu", cache=out / "cache", resume=(run / "plan.json").exists(), pack=before if n else None,
     )).best  # fmt: skip
-    phantom, answer = answered(best, key, NEXT_SEED + n)
+    model = model_of(best)
+    phantom, answer = answered(model, key, NEXT_SEED + n)
     return {
         "task": key, "cases": n, "steps": steps, "cpu_seconds": round(time.process_time() - began_cpu_s),
         "next": score(phantom, answer, key), "changed": int((answer.labels != phantom.labels[key]).sum()),
-        "voxels": int((phantom.labels[key] > 0).sum()), "dice": [score(*answered(best, key, seed), key) for seed in TEST_SEEDS],
+        "voxels": int((phantom.labels[key] > 0).sum()), "dice": [score(*answered(model, key, seed), key) for seed in TEST_SEEDS],
     }  # fmt: skip
 
 
-def answered(pack: Path, key: str, seed: int) -> tuple[Phantom, Segmentation]:
-    """A phantom and a pack's answer."""
+def model_of(pack: Path) -> Predictor:
+    """The demo weights with a pack."""
+    return Predictor(load_checkpoint(embedded_weights()).with_packs([load_pack(pack)]), device="cpu")
+
+
+def answered(model: Predictor, key: str, seed: int) -> tuple[Phantom, Segmentation]:
+    """A phantom and the model's answer."""
     phantom = make_phantom(key, seed)
-    model = Predictor(load_checkpoint(embedded_weights()).with_packs([load_pack(pack)]), device="cpu")
     [answer] = model.open(phantom.volume).segment([key])
     return phantom, answer
 

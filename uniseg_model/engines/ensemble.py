@@ -39,7 +39,7 @@ class Ensemble:
 
     def run(self, windows: Tensor, prompts: Sequence[PromptChoice], *, mirror: bool, tick: Tick) -> list[Tensor]:
         """See :meth:`Engine.run`."""
-        n, means = len(self._engines), []
+        n, means = len(self._engines), list[Tensor]()
         for i, engine in enumerate(self._engines):
             shares = engine.run(windows, prompts, mirror=mirror, tick=_part(tick, i, n))
             with torch.inference_mode():
