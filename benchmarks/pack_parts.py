@@ -102,7 +102,7 @@ def train(out: Path, data: Path, run: RunFolder, base: Checkpoint, plan: Plan, h
         weights.requires_grad_(weights.requires_grad and part_of(name) not in held)
     origin = {"started_from": {"name": base.about.name, "sha256": base.sha256, "licence": base.about.licence}}
     with run.claimed(plan, resume=True):
-        state = run.begin(plan, {"held": list(held)})
+        state = run.begin(plan, {})
         trainer = Trainer(plan, run, net, CPU, origin=origin)
         if state:
             trainer.resume(state)
