@@ -18,10 +18,11 @@ from uniseg_model.io import read_volume
 from uniseg_model.network.config import NetworkConfig
 from uniseg_model.network.uniseg import pick
 from uniseg_model.official import import_official, infer_config, our_name
-from uniseg_model.predictor import Options, Predictor
+from uniseg_model.predictor import Options, Predictor, Session
 from uniseg_model.preprocess import Recipe, prepare
 from uniseg_model.progress import ignore_progress
 from uniseg_model.resample import resample_image, restored_slabs
+from uniseg_model.run import Run
 from uniseg_model.sliding import Sweep, sweep_windows
 from uniseg_model.windows import importance, window_starts
 
@@ -174,8 +175,25 @@ def test_labels_equal_the_originals_from_file_to_file(golden: str, image: str, t
 
 def test_all_tasks_are_fused_as_the_original_does() -> None:
     wanted = np.asarray(nib.load(shared("golden/e2e/ct_sm_task-1_nomirror.nii.gz")).dataobj).T
+    session = predictor().open(read_volume(golden_image("example_ct_sm")))
     keys = list(narrow().tasks)[:8]
-    merged, _ = predictor().open(read_volume(golden_image("example_ct_sm"))).segment_as_original(keys, AS_ORIGINAL)
-    # No margin map exists for this one; the original differs from itself in no voxel on one and two threads.
-    assert np.count_nonzero(merged.labels != wanted) == 0
+    merged, _ = session.segment_as_original(keys, AS_ORIGINAL)
+    tied = may_tie(session, keys)
+    assert tied.mean() < 0.005
+    assert np.array_equal(merged.labels[~tied], wanted[~tied])
+    assert np.count_nonzero(merged.labels != wanted) <= 5  # not every tie falls the other way on another processor
     assert list(merged.structures) == list(range(1, 13))
+
+
+def may_tie(session: Session, keys: list[str]) -> np.ndarray:
+    """Voxels of the image that some voxel of the network's grid reaches whose two best classes are within 1e-5 of each other."""
+    run = Run(session, [narrow().tasks[key] for key in keys], AS_ORIGINAL, ignore_progress)
+    prepared = run.prepared(run.recipe(run.tasks[0]))
+    ties = np.zeros(prepared.shape, np.float32)
+    for probabilities in run.sweep(prepared, run.tasks, whole_head=True):
+        second, best = np.partition(probabilities, -2, axis=0)[-2:]
+        ties[best - second < 1e-5] = 1
+    reached = np.zeros(prepared.full_shape, bool)
+    for place, values in prepared.slabs(ties[None]):
+        reached[place] = values[0] > 0
+    return reached
