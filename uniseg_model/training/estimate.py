@@ -105,7 +105,7 @@ def price_of(plan: Plan, net: UniSegNet | PackNet, splits: Mapping[str, Split], 
     """The price of a plan on a device, after two real steps on made-up windows. ``net`` is used up by them.
 
     Raises:
-        UniSegError: the header of a case cannot be read. OutOfMemoryError: a step is too much for the device.
+        UniSegError: the header of a case cannot be read.
     """
     step_s = measure_step_s(plan, net, device)
     checks = plan.iterations // plan.epoch + 2
