@@ -40,7 +40,8 @@ class SegmentRequest:
     images: one file per channel, one 4-D file, or one DICOM folder. tasks: keys, or ``all``.
     out: a folder, or the name of a label file for one map. merge: one of ``MERGE_RULES``.
     format: one of ``FORMATS``; as DICOM-SEG, which needs a DICOM folder, several tasks get no merged map.
-    report: where the run record goes besides the folder's own ``run.json``.
+    folds: other weights with the same tasks, whose answers are averaged with those of ``weights``. packs: pack files in place
+        of the installed ones; those of one task are folds, too. report: where the run record goes besides the folder's own ``run.json``.
     overwrite: replace even label files that were edited since, or that this program did not write.
     """
 
@@ -57,6 +58,8 @@ class SegmentRequest:
     report: Path | None = None
     overwrite: bool = False
     format: str = "nifti"
+    folds: tuple[Path, ...] = ()
+    packs: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,8 +105,9 @@ def segment(request: SegmentRequest, progress: ProgressHook = ignore_progress) -
     _check(request)
     progress(Progress("load weights"))
     model = load_found_model(
-        request.weights, device=request.device.lower(), precision=request.precision, threads=request.threads
-    )
+        request.weights, device=request.device.lower(), precision=request.precision, threads=request.threads,
+        folds=request.folds, packs=request.packs,
+    )  # fmt: skip
     known = model.checkpoint.tasks
     asked_keys(request.tasks, known)
     progress(Progress("read"))
@@ -169,7 +173,8 @@ def _check(request: SegmentRequest) -> None:
     check_output(request.out, request.images, request.format)
     records = [] if is_label_file(request.out) else [request.out / "run.json"]
     if request.report:
-        check_file(request.report, [*request.images, *filter(None, [request.weights])], "report")
+        inputs = [*request.images, *filter(None, [request.weights]), *request.folds, *request.packs]
+        check_file(request.report, inputs, "report")
         if request.report.suffix != ".json":
             raise OptionError(f"the report is a JSON document, its name must end in .json, not {request.report.name!r}")
         records.append(request.report)
@@ -198,17 +203,27 @@ def _may_be_dicom(image: Path) -> bool:
 
 
 def load_found_model(
-    named: Path | None, *, device: str = "auto", precision: str = "auto", threads: int | None = None
-) -> Predictor:
+    named: Path | None, *, device: str = "auto", precision: str = "auto", threads: int | None = None,
+    folds: Sequence[Path] = (), packs: Sequence[Path] = (),
+) -> Predictor:  # fmt: skip
     """A predictor from the weights to use, see :func:`find_weights`, with the packs that are installed for them.
 
-    Raises:
-        WeightsError, DeviceError, OptionError: as ``load_model``.
-    """
-    from uniseg_model.predictor import load_model
+    folds, packs: see :class:`SegmentRequest`.
 
-    weights = find_weights(named)
-    return load_model(weights, packs=pack_files(weights), device=device, precision=precision, threads=threads)
+    Raises:
+        WeightsError, DeviceError, OptionError: as ``load_model`` and ``Predictor``. OptionError: folds of both kinds.
+    """
+    from uniseg_model.checkpoint import load_checkpoint
+    from uniseg_model.packs.file import load_pack
+    from uniseg_model.predictor import Predictor
+
+    if folds and packs:
+        raise OptionError("several weights and packs cannot be averaged together", hint="Name one weights file, or no pack.")
+    files = [find_weights(named), *folds]
+    every = [load_checkpoint(path).with_packs([load_pack(pack) for pack in pack_files(path)]) for path in files]
+    if packs:
+        every = [every[0].with_packs([load_pack(pack)]) for pack in packs]
+    return Predictor(every[0], folds=every[1:], device=device, precision=precision, threads=threads)
 
 
 def _folder(out: Path) -> Path:

@@ -44,6 +44,39 @@ def read_request(folder: Path) -> TuningRequest:
         raise FileFormatError(f"{folder / REQUEST} is damaged: {exc!r}", hint="Start a new run.") from exc
 
 
+def read_named(folder: Path) -> tuple[str, str, float]:
+    """Title and depth of a run, and when it was asked for.
+
+    Raises:
+        FileFormatError: that is damaged.
+    """
+    asked = read_facts(folder / REQUEST)
+    try:
+        return str(asked["title"]), str(asked["request"]["depth"]), float(asked["created_s"])
+    except (KeyError, TypeError, ValueError) as exc:
+        raise FileFormatError(f"{folder / REQUEST} is missing or damaged: {exc!r}") from exc
+
+
+def read_status(folder: Path) -> dict[str, Any]:
+    """What a run says of itself.
+
+    Raises:
+        FileFormatError: nothing, or nothing whole.
+    """
+    status = read_facts(folder / STATUS)
+    if not (isinstance(status.get("state"), str) and isinstance(status.get("changed_s"), float)):
+        raise FileFormatError(f"{folder / STATUS} is damaged")
+    return status
+
+
+def read_result(folder: Path, state: str) -> dict[str, Any] | None:
+    """What came of a run that ended; None of another, and where it is damaged."""
+    try:
+        return read_facts(folder / RESULT) if state in ("done", "stopped") else None
+    except FileFormatError:
+        return None
+
+
 def read_facts(path: Path) -> dict[str, Any]:
     """A JSON object.
 

@@ -27,17 +27,18 @@ from uniseg_app.run_files import (
     NOTE,
     PAUSE,
     REQUEST,
-    RESULT,
-    STATUS,
     STOP,
     WISH,
     read_facts,
+    read_named,
     read_request,
+    read_result,
+    read_status,
     write_request,
 )  # fmt: skip
 from uniseg_app.settings import settings_path
 from uniseg_app.tuning import TuningRequest, take_into_use
-from uniseg_model.errors import FileFormatError, OptionError, OutputError
+from uniseg_model.errors import FileFormatError, OptionError, OutputError, TrainingError
 from uniseg_model.files import WRITE_HINT, make_folder, try_lock, whole_file
 
 if TYPE_CHECKING:
@@ -110,12 +111,16 @@ class TrainingRuns:
         """Start a run; its id. ``out`` of the request is set here.
 
         Raises:
-            OutputError: its folder cannot be written.
+            OutputError: its folder cannot be written; nothing of it is left then. TrainingError: its process cannot be started.
         """
         id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
         folder = self.root / id
         make_folder(folder, exist_ok=False)
-        write_request(folder, replace(request, out=folder, resume=False), title, time.time())
+        try:
+            write_request(folder, replace(request, out=folder, resume=False), title, time.time())
+        except OutputError:
+            folder.rmdir()
+            raise
         self._launch(folder)
         return id
 
@@ -123,7 +128,7 @@ class TrainingRuns:
         """Go on with a run that was paused, interrupted, or failed.
 
         Raises:
-            OptionError: there is no such run, it is under way, or it has ended.
+            OptionError: there is no such run, it is under way, or it has ended. TrainingError: its process cannot be started.
         """
         info = self.info(id)
         if not info.may_resume:
@@ -163,7 +168,7 @@ class TrainingRuns:
 
         if not wish:
             (folder / WISH).unlink(missing_ok=True)
-        Reporter(folder).say("starting")
+        (reporter := Reporter(folder)).say("starting")
         command = [
             sys.executable,
             "-c",
@@ -174,10 +179,16 @@ class TrainingRuns:
             "uniseg_app.training_child",
             str(folder),
         ]
-        subprocess.run(command, check=True, timeout=60, env={**os.environ, "PYTHONPATH": _path()})
+        try:
+            subprocess.run(command, check=True, timeout=60, env={**os.environ, "PYTHONPATH": _path()}, capture_output=True)
+        except (OSError, subprocess.SubprocessError) as exc:
+            told = (getattr(exc, "stderr", None) or b"").decode(errors="replace").strip().splitlines()
+            message = f"the process that trains cannot be started: {told[-1] if told else exc}"
+            reporter.say("failed", message, hint := "Close other programs or make space, and resume the run.")
+            raise TrainingError(message, hint=hint) from exc
 
     def history(self) -> list[RunInfo]:
-        """All runs, the newest first; folders that are no runs are passed over."""
+        """All runs, the newest first; folders that are no runs are passed over, damaged runs are among the failed."""
         folders = [path.parent for path in self.root.glob(f"*/{REQUEST}")]
         return sorted((self.info(folder.name) for folder in folders), key=lambda info: (info.created_s, info.id), reverse=True)
 
@@ -188,24 +199,28 @@ class TrainingRuns:
             OptionError: there is no such run.
         """
         folder = self._folder(id)
-        asked, status = read_facts(folder / REQUEST), self._status(folder)
-        note = (folder / NOTE).read_text(encoding="utf-8") if (folder / NOTE).exists() else ""
+        try:
+            named = read_named(folder)
+        except FileFormatError as exc:
+            created_s = (folder / REQUEST).stat().st_mtime
+            return RunInfo(id, id, "", created_s, "failed", exc.message, "Remove the run, and start a new one.")
+        status = self._status(folder)
+        note = (folder / NOTE).read_text(encoding="utf-8", errors="replace") if (folder / NOTE).exists() else ""
         known = {
             name: status[name] for name in ("message", "hint", "pid", "stage", "done", "total", "left_s") if name in status
         }
-        result = read_facts(folder / RESULT) if status["state"] in ("done", "stopped") and (folder / RESULT).exists() else None
-        return RunInfo(id, str(asked["title"]), str(asked["request"]["depth"]), float(asked["created_s"]), status["state"], **known, note=note, result=result)  # fmt: skip
+        return RunInfo(id, *named, status["state"], **known, note=note, result=read_result(folder, status["state"]))
 
     def _status(self, folder: Path) -> dict[str, Any]:
         """What the run says of itself, unless its process is gone."""
         try:
-            status = read_facts(folder / STATUS)
+            status = read_status(folder)
         except FileFormatError:
             status = {"state": "starting", "changed_s": 0.0}
         is_coming = status["state"] == "starting" and time.time() - status["changed_s"] < _GRACE_S
         if status["state"] in _ACTIVE and not is_coming and not is_alive(folder):
             with suppress(FileFormatError):
-                again = read_facts(folder / STATUS)  # it may have ended between the two looks
+                again = read_status(folder)  # it may have ended between the two looks
                 if again["state"] not in _ACTIVE:
                     return again
             return {

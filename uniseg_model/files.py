@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -99,3 +99,11 @@ def try_lock(file: IO[str]) -> bool:
     except OSError:
         return False
     return True
+
+
+def unlock(file: IO[str]) -> None:
+    """Give a locked file back at once: a process that was forked meanwhile would hold it, too, after it is closed here."""
+    with suppress(ImportError):
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_UN)

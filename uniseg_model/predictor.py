@@ -19,8 +19,9 @@ from uniseg_model.checkpoint import Checkpoint, load_checkpoint
 from uniseg_model.cost import ENCODING, Cost
 from uniseg_model.embedded import embedded_weights
 from uniseg_model.engines import Engine
+from uniseg_model.engines.ensemble import Ensemble
 from uniseg_model.engines.torch_engine import TorchEngine
-from uniseg_model.errors import OptionError, TaskError
+from uniseg_model.errors import OptionError, TaskError, WeightsError
 from uniseg_model.options import Options
 from uniseg_model.packs.file import load_pack
 from uniseg_model.preprocess import Prepared, Recipe, Restored, largest_shape, prepare
@@ -48,22 +49,26 @@ _SHORT_S = 3.0
 class Predictor:
     """Weights on a device, ready for any number of images.
 
-    device, precision: see :class:`TorchEngine`. threads: of the CPU; None leaves torch's choice.
+    folds: other weights with the same tasks, whose class probabilities are averaged with the first's. device, precision: see :class:`TorchEngine`. threads: of the CPU; None leaves torch's choice.
 
     Raises:
-        DeviceError, OptionError, WeightsError: as the parts do.
+        WeightsError: the folds have other tasks or another network. DeviceError, OptionError: as the parts do.
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, *, device: str = "auto", precision: str = "auto", threads: int | None = None
-    ) -> None:
+        self, checkpoint: Checkpoint, *, folds: Sequence[Checkpoint] = (), device: str = "auto", precision: str = "auto",
+        threads: int | None = None,
+    ) -> None:  # fmt: skip
         if threads is not None:
             most = 4 * (os.cpu_count() or 1)
             if not 1 <= threads <= most:
                 raise OptionError(f"threads must be between 1 and {most} here, not {threads}")
             torch.set_num_threads(threads)
-        self.checkpoint = checkpoint
-        self.engine: Engine = TorchEngine(checkpoint.network(), device, precision)
+        self.checkpoint, self.folds = checkpoint, tuple(folds)
+        for fold in folds:
+            _check_fold(checkpoint, fold)
+        engines = [TorchEngine(one.network(), device, precision) for one in (checkpoint, *folds)]
+        self.engine: Engine = Ensemble(engines) if folds else engines[0]
         self.decoding_s: float | None = None  # measured by the last run
 
     def measure_speed(self) -> None:
@@ -279,6 +284,14 @@ class Session:
 def _other_way(options: Options) -> Options:
     """The run to compare with: mirrored if this one is not, not mirrored if it is."""
     return replace(options, mirror=not options.mirror, confidence=False, agreement=False)
+
+
+def _check_fold(first: Checkpoint, fold: Checkpoint) -> None:
+    if fold.config != first.config or list(fold.tasks.values()) != list(first.tasks.values()):
+        odd = sorted({*fold.tasks} ^ {*first.tasks})
+        what = f"only one of them knows {odd[0]!r}" if odd else "their networks or tasks are described differently"
+        raise WeightsError(f"weights whose answers are averaged must share network and tasks, {first.sha256[:12]} and "
+                           f"{fold.sha256[:12]} do not: {what}", hint="Name the folds of one training.")  # fmt: skip
 
 
 def load_model(

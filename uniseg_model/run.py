@@ -38,8 +38,8 @@ class Run:
     def __init__(self, session: Session, tasks: list[Task], options: Options, progress: ProgressHook) -> None:
         self.session, self.tasks, self.progress = session, tasks, progress
         self.engine, self.checkpoint = session.predictor.engine, session.predictor.checkpoint
-        self.packs = [pack for pack in map(self.checkpoint.pack_of, tasks) if pack]
-        mirrored = self.checkpoint.about.mirrored and all(pack.facts.mirrored for pack in self.packs)
+        self.weights = [(one, _packs_of(one, tasks)) for one in (self.checkpoint, *session.predictor.folds)]
+        mirrored = all(one.about.mirrored and all(pack.facts.mirrored for pack in packs) for one, packs in self.weights)
         mirror = self.engine.device.type != "cpu" and mirrored if options.mirror is None else options.mirror
         self.options = replace(options, mirror=mirror)
         self.clock = Stopwatch()
@@ -148,7 +148,7 @@ class Run:
         if self.engine.device.type == "cuda":
             memory["gpu"] = round(torch.cuda.max_memory_allocated(self.engine.device) / 1e9, 3)
         return RunRecord(
-            weights=describe_weights(self.checkpoint, self.packs),
+            weights=self._described(),
             image={
                 "paths": list(volume.source.paths),
                 "format": volume.source.format,
@@ -168,6 +168,10 @@ class Run:
             peak_memory_gb=memory,
             notes=tuple(dict.fromkeys(self.notes)),
         )
+
+    def _described(self) -> dict[str, Any]:
+        first, *others = (describe_weights(one, packs) for one, packs in self.weights)
+        return {**first, "averaged_with": others} if others else first
 
     def prepared(self, recipe: Recipe) -> Prepared:
         """The image under a recipe."""
@@ -190,6 +194,11 @@ class Run:
         if axes_for(affine, recipe.axes) != axes_for(affine, own.axes):
             notes.append(f"{task.key} is run with axes {recipe.axes!r} in place of {own.axes!r}")
         return notes
+
+
+def _packs_of(checkpoint: Checkpoint, tasks: Sequence[Task]) -> list[Pack]:
+    """The packs that have a part in these tasks."""
+    return [pack for pack in map(checkpoint.pack_of, tasks) if pack]
 
 
 def describe_weights(checkpoint: Checkpoint, packs: Sequence[Pack] = ()) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import difflib
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from importlib import resources
 from pathlib import Path
@@ -67,6 +67,18 @@ class Task:
             raise TaskError(f"the task key {self.key!r} must be lower-case letters, digits and underscores, a letter first")
         if not self.labels or len({label.name for label in self.labels}) != len(self.labels):
             raise TaskError(f"the labels of task {self.key!r} must be at least one, each with its own name")
+        texts = (
+            self.title,
+            *self.modalities,
+            *(label.name for label in self.labels),
+            self.dataset,
+            self.citation,
+            self.caution,
+        )
+        if strange := [text for text in texts if not isinstance(text, str)]:
+            raise TaskError(f"titles, names and other words of task {self.key!r} must be text, {strange[0]!r} is none")
+        if self.window_hu is not None and not _is_window(self.window_hu):
+            raise TaskError(f"window_hu of task {self.key!r} must be two grey values, the lower first, it is {self.window_hu}")
         for label in self.labels:
             if not _COLOR.fullmatch(label.color):
                 raise TaskError(f"the colour {label.color!r} of {label.name!r} in task {self.key!r} must look like #E69F00")
@@ -118,6 +130,10 @@ class Task:
             return cls(**{**facts, **lists, "labels": labels})
         except (KeyError, TypeError) as exc:
             raise TaskError(f"task {facts.get('key', '?')!r} is described wrongly: {exc}") from exc
+
+
+def _is_window(values: Sequence[float]) -> bool:
+    return len(values) == 2 and all(isinstance(value, int | float) for value in values) and -1e6 < values[0] < values[1] < 1e6
 
 
 def check_axes(axes: str) -> str:

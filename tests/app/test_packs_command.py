@@ -94,3 +94,19 @@ def test_the_backend_offers_the_new_task_once_it_looks_again(
         assert answer.task.key == "gland"
     finally:
         backend.close()
+
+
+def test_folds_are_averaged_from_the_command_line(run: Any, weights: Path, tmp_path: Path) -> None:
+    image = tmp_path / "image" / "imagesTr" / "trunk_0000_0000.nii.gz"
+    assert run("phantom", "--task", "liver", "--count", 1, "-o", tmp_path / "image")[0] == 0
+    other, packs = tmp_path / "other.safetensors", [tmp_path / f"fold_{i}.pack.safetensors" for i in range(2)]
+    tiny_checkpoint(1).save(other)
+    for seed, path in enumerate(packs):
+        made_pack(tiny_checkpoint(), seed=seed).save(path)
+    arguments = ["segment", image, "--weights", weights, "--spacing", "8,8,8"]
+    code, out, err = run(*arguments, "--weights", other, "--task", "liver", "-o", tmp_path / "liver.nii.gz")
+    assert (code, "mean with 1 other. Licence" in out) == (0, True), err
+    code, out, err = run(*arguments, "--pack", packs[0], "--pack", packs[1], "--task", "gland", "-o", tmp_path / "g.nii.gz")
+    assert (code, "mean with 1 other. Licence" in out) == (0, True), err
+    code, _, err = run(*arguments, "--weights", other, "--pack", packs[0], "--task", "gland", "-o", tmp_path / "n.nii.gz")
+    assert (code, "several weights and packs cannot be averaged together" in err) == (1, True)

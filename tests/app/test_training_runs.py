@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from uniseg_app.training_runs import RunInfo, TrainingRuns, is_alive
 from uniseg_app.tuning import TuningRequest
 from uniseg_model.checkpoint import untrained
 from uniseg_model.dataset import write_case
-from uniseg_model.errors import OptionError
+from uniseg_model.errors import OptionError, OutputError, TrainingError
 from uniseg_model.network.config import NetworkConfig
 from uniseg_model.packs.file import load_pack
 from uniseg_model.phantom import make_phantom
@@ -168,6 +169,73 @@ def test_what_goes_wrong_is_told(runs: TrainingRuns, data: Path, base: Path, tmp
     assert failed.message.startswith("case 'gland_1' of gland: gland_1_0000.nii.gz is truncated or damaged")
     assert failed.hint
     assert failed.may_resume  # once the file is mended
+
+
+def ended(runs: TrainingRuns, id: str) -> RunInfo:
+    until_s = time.monotonic() + PATIENCE_S
+    while (info := runs.info(id)).is_active:
+        assert time.monotonic() < until_s, info
+        time.sleep(0.1)
+    return info
+
+
+def test_a_full_disk_ends_a_run_with_its_reason_and_it_goes_on_later(runs: TrainingRuns, data: Path, base: Path) -> None:
+    """A process that is started under a quota: no file may grow beyond 8 kB, which a status is below and an array above."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8192, limits[1]))
+        id = runs.start(asked(data, base, LONG), "on a full disk")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    full = ended(runs, id)
+    assert (full.state, full.may_resume) == ("failed", True), full
+    assert full.message.startswith(f"case 'gland_0' of gland: {runs.root / id / 'cache'}"), full
+    assert "cannot be written: 27648 requested and 2016 written" in full.message  # numbers of 4 bytes, after the header
+    assert full.hint == "Choose a folder with space and write permission."
+    assert not list((runs.root / id).rglob(".*unfinished*"))
+    runs.resume(id)
+    wait(runs, id, has_learned(runs, id, 5))
+
+
+def test_a_damaged_run_hides_no_other(runs: TrainingRuns, data: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("uniseg_app.training_runs._LAUNCHER", "pass")
+    monkeypatch.setattr("uniseg_app.training_runs._GRACE_S", 0.0)
+    whole, cut, odd = (runs.start(asked(data, base, SHORT), title) for title in ("whole", "cut", "odd"))
+    (runs.root / cut / "request.json").write_text('{"title": "cu')
+    for status in ("", "[]", '{"state": 5}', '{"state": "done"}'):
+        (runs.root / odd / "status.json").write_text(status)
+        assert runs.info(odd).state == "interrupted"
+    (runs.root / whole / "status.json").write_text('{"state": "done", "changed_s": 1.0}')
+    (runs.root / whole / "result.json").write_text("{")
+    (runs.root / whole / "note.txt").write_bytes(b"\xff")
+    (runs.root / "no run").mkdir()
+    found = {info.id: info for info in runs.history()}
+    assert found.keys() == {whole, cut, odd}
+    assert (found[whole].state, found[whole].result) == ("done", None)
+    assert (found[cut].state, found[cut].title) == ("failed", cut)
+    assert found[cut].message.startswith(f"{runs.root / cut / 'request.json'} is missing or damaged: ")
+    assert found[cut].hint == "Remove the run, and start a new one."
+    runs.remove(cut)
+    assert {info.id for info in runs.history()} == {whole, odd}
+
+
+def test_a_run_that_cannot_be_started_says_so(
+    runs: TrainingRuns, data: Path, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("uniseg_app.training_runs._LAUNCHER", "raise OSError(28, 'No space left on device')")
+    with pytest.raises(TrainingError, match=r"cannot be started: OSError: .Errno 28. No space left on device. .*make space"):
+        runs.start(asked(data, base, SHORT), "never")
+    [info] = runs.history()
+    assert (info.state, info.may_resume) == ("failed", True)
+    assert info.message == "the process that trains cannot be started: OSError: [Errno 28] No space left on device"
+
+    def full(*arguments: object) -> None:
+        raise OutputError("no space", hint="Make some.")
+
+    monkeypatch.setattr("uniseg_app.training_runs.write_request", full)
+    with pytest.raises(OutputError, match=r"no space"):
+        runs.start(asked(data, base, SHORT), "never")
+    assert [path.name for path in runs.root.iterdir()] == [info.id]  # nothing is left of it
 
 
 def test_runs_that_are_not_there(runs: TrainingRuns) -> None:

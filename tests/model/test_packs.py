@@ -219,6 +219,11 @@ def test_a_malicious_file_is_refused_with_one_sentence(content: bytes, message: 
             {"task": replace(NEW, labels=tuple(Label(str(i), "#000000") for i in range(256)))},
             r"255 structures, it has 5 and 256",
         ),
+        ({"base_name": 7}, r"the base's name and the licence of a pack are texts, not 7 and 'CC0-1.0'"),
+        ({"licence": ["a"]}, r"the base's name and the licence of a pack are texts"),
+        ({"mirrored": "yes"}, r"trained on mirrored images or not, .* not 'yes' and dict"),
+        ({"history": 5}, r"its history is a table, not False and int"),
+        ({"dice": {"<b>": 0.5}}, r"the validation Dice of a pack is of its own structures, '<b>' is none of them"),
         ({"dice": {"gland": 7.0}}, r"Dice of a pack lies between 0 and 1"),
         ({"dice": {"gland": float("nan")}}, r"Dice of a pack lies between 0 and 1"),
     ],
@@ -226,6 +231,40 @@ def test_a_malicious_file_is_refused_with_one_sentence(content: bytes, message: 
 def test_facts_outside_their_limits_are_refused(pack: Pack, change: dict[str, Any], message: str) -> None:
     with pytest.raises(WeightsError, match=message):
         replace(pack.facts, **change)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("title", 5, r"words of task 'gland' must be text, 5 is none"),
+        ("labels", [{"name": 5, "color": "#000000"}], r"must be text, 5 is none"),
+        ("modalities", [["CT"]], r"must be text, \['CT'\] is none"),
+        ("caution", {"a": 1}, r"must be text, {'a': 1} is none"),
+        ("window_hu", [float("nan"), 5], r"must be two grey values, the lower first, it is \(nan, 5\)"),
+        ("window_hu", [400, -100], r"must be two grey values, the lower first"),
+        ("window_hu", "ab", r"must be two grey values, the lower first"),
+        ("spacing_mm", ["3", 1, 1], r"describes itself wrongly"),
+        ("spacing_mm", [0, 1, 1], r"three numbers between 0 and 100 mm"),
+        ("key", "a/../b", r"must be lower-case letters"),
+    ],
+)
+def test_a_task_that_would_break_a_page_is_refused(field: str, value: Any, message: str, pack: Pack, tmp_path: Path) -> None:
+    path = tmp_path / "evil.pack.safetensors"
+    facts = pack.facts.to_dict()
+    path.write_bytes(header(**{**facts, "task": {**facts["task"], field: value}}))
+    with pytest.raises(WeightsError, match=message):
+        read_facts(path)
+
+
+def test_weights_that_lie_outside_of_the_file_are_refused(pack: Pack, tmp_path: Path) -> None:
+    path = tmp_path / "evil.pack.safetensors"
+    told = {"uniseg_pack": json.dumps(pack.facts.to_dict())}
+    for offsets in ([0, 2**40], [-4, 0], [4, 0]):
+        tensor = {"dtype": "F32", "shape": [1], "data_offsets": offsets}
+        text = json.dumps({"__metadata__": told, "prompt": tensor}).encode()
+        path.write_bytes(struct.pack("<Q", len(text)) + text + b"1234")
+        with pytest.raises(WeightsError, match=r"truncated or not a safetensors file"):
+            load_pack(path)
 
 
 def test_damage_is_told(pack: Pack, tmp_path: Path) -> None:

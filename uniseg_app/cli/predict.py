@@ -37,7 +37,8 @@ def segment(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="One file per channel in the task's order, one 4-D NIfTI, or a DICOM folder.")],
     task: Annotated[str, typer.Option("--task", metavar="KEY[,KEY...]|all", help="What to segment; all: every task that suits the image.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="A folder, or for one map a name ending in .nii.gz (.dcm for DICOM-SEG).")],
-    weights: Weights = None,
+    weights: Annotated[list[Path] | None, typer.Option("--weights", metavar="W", help="Weights file; several, such as folds: their mean. Default: $UNISEG_WEIGHTS, the settings, the demo weights.")] = None,
+    pack: Annotated[list[Path] | None, typer.Option("--pack", metavar="PACK", help="A task pack in place of those installed; several of one task, such as folds: their mean.")] = None,
     mirror: Annotated[bool | None, typer.Option("--mirror/--no-mirror", help="Average over eight flips. Default: on a GPU yes where the weights were trained so, on a CPU no (8 times the work).")] = None,
     step: Annotated[float, typer.Option(help="Distance of windows as a share of their side.")] = 0.5,
     spacing: Annotated[str | None, typer.Option(metavar="Z,Y,X", help="Voxel size in mm in place of the task's own.")] = None,
@@ -65,7 +66,7 @@ def segment(
     options = Options(mirror=mirror, step=step, spacing_mm=triple(spacing), axes=axes, batch=batch, confidence=confidence)
     request = commands.SegmentRequest(
         tuple(images), tuple(task.split(",")), out, options,
-        weights=weights, device=device, precision=precision, threads=threads,
+        weights=weights[0] if weights else None, folds=tuple(weights or ())[1:], packs=tuple(pack or ()), device=device, precision=precision, threads=threads,
         merge=merge, series=series, report=report, overwrite=overwrite, format=format,
     )  # fmt: skip
     with progress_shown(quiet=as_json) as progress:
@@ -121,7 +122,9 @@ def _tell(outcome: Outcome) -> None:
     mirroring = "with" if record.options["mirror"] else "without"
     say(f"Device: {record.engine['device']}, {record.engine['precision']}, {mirroring} mirroring; {seconds:.1f} s, "
         f"peak memory {record.peak_memory_gb['process']:.2f} GB")  # fmt: skip
+    n_others = len(record.weights.get("averaged_with", ()))
+    mean = f", mean with {n_others} other{'s' if n_others > 1 else ''}" if n_others else ""
     say(
-        f"Weights: {record.weights['name']} ({KINDS.get(record.weights['kind'], record.weights['kind'])}). Licence: {record.weights['licence']}"
+        f"Weights: {record.weights['name']} ({KINDS.get(record.weights['kind'], record.weights['kind'])}){mean}. Licence: {record.weights['licence']}"
     )
     say(DISCLAIMER)

@@ -48,6 +48,10 @@ class PackFacts:
     sha256: str = ""
 
     def __post_init__(self) -> None:
+        if not (isinstance(self.base_name, str) and isinstance(self.licence, str)):
+            raise WeightsError(
+                f"the base's name and the licence of a pack are texts, not {self.base_name!r} and {self.licence!r}"
+            )
         for text in _texts(self.task.to_dict(), self.base_name, self.licence):
             if len(text) > MOST_CHARACTERS or not text.isprintable():
                 raise WeightsError(f"a text in the pack has {len(text)} characters or such as cannot be printed: {text[:40]!r}")
@@ -58,6 +62,11 @@ class PackFacts:
             raise WeightsError(f"the pack's hashes must be 64 hexadecimal digits, they are {self.base!r} and {self.sha256!r}")
         if type(self.rank) is not int or not 1 <= self.rank <= MOST_RANK:
             raise WeightsError(f"the rank of a pack is a whole number from 1 to {MOST_RANK}, not {self.rank!r}")
+        if type(self.mirrored) is not bool or not isinstance(self.history, Mapping):
+            raise WeightsError(f"a pack was trained on mirrored images or not, and its history is a table, not {self.mirrored!r} "
+                               f"and {type(self.history).__name__}")  # fmt: skip
+        if strange := sorted(set(self.dice) - {label.name for label in self.task.labels}):
+            raise WeightsError(f"the validation Dice of a pack is of its own structures, {strange[0][:40]!r} is none of them")
         if not all(_is_share(value) for value in self.dice.values()):
             raise WeightsError(f"the validation Dice of a pack lies between 0 and 1, it is {dict(self.dice)}")
 

@@ -33,7 +33,11 @@ _FORMAT = 1  # of the arrays; part of their names
 
 
 class StoredArray:
-    """A ``.npy`` file that is opened for each look: thousands of cases keep no file open, and travel as a path."""
+    """A ``.npy`` file that is opened for each look: thousands of cases keep no file open, and travel as a path.
+
+    Raises:
+        FileFormatError: it is gone or damaged, on making and at each look.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -47,7 +51,12 @@ class StoredArray:
         return np.array(self._open(), dtype=dtype)
 
     def _open(self) -> np.ndarray:
-        return np.asarray(np.load(self.path, mmap_mode="r"))
+        try:
+            return np.asarray(np.load(self.path, mmap_mode="r"))
+        except (OSError, ValueError, EOFError) as exc:
+            what = "is gone" if isinstance(exc, FileNotFoundError) else f"cannot be read: {exc}"
+            raise FileFormatError(f"the cached array {self.path} {what}",
+                                  hint="Go on with --resume: what is missing is prepared again, what is damaged has to be deleted first.") from exc  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,6 +21,7 @@ from uniseg_model.files import write_json
 from uniseg_model.segmentation import Segmentation
 from uniseg_model.suitability import check_channels
 from uniseg_model.tasks import Task, write_task
+from uniseg_model.training.cases import SPLITS, read_splits
 from uniseg_model.volume import Volume
 
 PROVENANCE = "provenance.json"
@@ -57,12 +58,15 @@ def add_case(
 ) -> tuple[str, Provenance]:
     """Add an image with corrected labels (Z, Y, X) to a data set, which is begun where there is none; the case's name.
 
+    Where a split is stored with the data, the case joins those to learn from; what is validated on stays as it is.
+
     predicted: what the labels were before they were corrected. case: its name; a new number when None.
 
     Raises:
         ModalityError: other channels than the task's. GeometryError: labels of another shape than the image.
         OptionError: values that the task does not have, or a prediction for another task.
         OutputError: the folder is for something else, holds other labels under that name, or cannot be written.
+        FileFormatError: what is stored of its split or its cases is damaged.
     """
     check_channels(task, volume)
     if corrected.shape != volume.shape:
@@ -75,10 +79,13 @@ def add_case(
     if predicted is not None and predicted.task.labels != task.labels:
         raise OptionError(f"the prediction is of {predicted.task.title!r}, the labels are for {task.title!r}")
     check_description(folder, task)
+    folds, told = _stored_folds(folder), _stored(folder)
     name, labels = case or _free_name(folder, task), corrected.astype(np.uint8)
     write_case(folder, name, volume, labels)
     found = _compared(volume, labels, task, predicted)
-    write_json(folder / PROVENANCE, {**_stored(folder), name: asdict(found)})
+    write_json(folder / PROVENANCE, {**told, name: asdict(found)})
+    if folds and not any(name in (*fold["train"], *fold["val"]) for fold in folds):
+        write_json(folder / SPLITS, [{**fold, "train": [*fold["train"], name]} for fold in folds])
     write_description(folder, task)
     if not (folder / TASK_FILE).exists():
         write_task(folder / TASK_FILE, task)
@@ -104,6 +111,15 @@ def _stored(folder: Path) -> dict[str, Any]:
         return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
     except (OSError, ValueError, TypeError) as exc:
         raise FileFormatError(f"{path} is damaged: {exc}", hint="Mend it, or move it away.") from exc
+
+
+def _stored_folds(folder: Path) -> list[dict[str, list[str]]]:
+    """The split as it is stored; empty where there is none."""
+    path = folder / SPLITS
+    if not path.exists():
+        return []
+    read_splits(path)
+    return list(json.loads(path.read_text(encoding="utf-8")))
 
 
 def _free_name(folder: Path, task: Task) -> str:

@@ -18,10 +18,11 @@ from torch import Tensor
 from uniseg_model.io import read_grid
 from uniseg_model.network.pack import PackNet
 from uniseg_model.network.uniseg import UniSegNet
-from uniseg_model.training.cases import Split
+from uniseg_model.training.cases import SPLITS, Split
 from uniseg_model.training.losses import TaskLoss
 from uniseg_model.training.plan import Plan
 from uniseg_model.training.trainer import AllScales, fast_form
+from uniseg_model.training.troubles import troubles_named
 from uniseg_model.training.tune import RISKS
 
 _COPIES = {"sgd": 3, "adamw": 4}  # weights, gradients, one or two moments
@@ -73,7 +74,7 @@ class Price:
     """What a training will take.
 
     minutes: of the steps and validations; preparing the cases comes on top. memory_gb: of the process or, on a GPU, of the GPU.
-    disk_gb: what the run folder will hold. risk: what may get worse.
+    disk_gb: what the run folder will hold. risk: what may get worse. unused: cases that the stored split does not name.
     """
 
     depth: str
@@ -83,6 +84,7 @@ class Price:
     memory_gb: float
     disk_gb: float
     risk: str
+    unused: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -90,8 +92,9 @@ class Price:
 
     def sentence(self) -> str:
         """In words."""
+        unused = f" Cases that {SPLITS} does not name, so that they are not used: {self.unused}." if self.unused else ""
         return (f"{self.steps} steps of about {self.seconds_a_step:.2g} s: {self.minutes:.0f} minutes, {self.memory_gb:.1f} GB of memory, "
-                f"{self.disk_gb:.2g} GB on the disk. Risk: {self.risk}.")  # fmt: skip
+                f"{self.disk_gb:.2g} GB on the disk. Risk: {self.risk}.{unused}")  # fmt: skip
 
 
 _PROGRAM_GB = 0.5  # Python and its libraries
@@ -115,11 +118,21 @@ def price_of(
     checkpoints = _learned_bytes(net) * (_COPIES[plan.optimiser] - 1 + 2)  # last.pt without gradients; best and final
     disk = (checkpoints + cache_bytes(plan, splits)) / 1e9
     risk = RISKS.get(plan.depth, "none: nothing there is changed")
-    return Price(plan.depth, plan.iterations, step_s, seconds / 60, memory, disk, risk)
+    unused = sum(len(split.unused) for split in splits.values())
+    return Price(plan.depth, plan.iterations, step_s, seconds / 60, memory, disk, risk, unused)
 
 
 def measure_step_s(plan: Plan, net: UniSegNet | PackNet, device: torch.device) -> float:
-    """Seconds of one training step here: two are done on made-up windows, and the second counts. ``net`` is used up."""
+    """Seconds of one training step here: two are done on made-up windows, and the second counts. ``net`` is used up.
+
+    Raises:
+        OutOfMemoryError: a step is too much for the device.
+    """
+    with troubles_named():
+        return _second_step_s(plan, net, device)
+
+
+def _second_step_s(plan: Plan, net: UniSegNet | PackNet, device: torch.device) -> float:
     fast = fast_form(net).to(device).train()
     fast.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     model, loss = AllScales(fast), TaskLoss(batch_dice=plan.batch_dice)

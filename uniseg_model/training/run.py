@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from uniseg_model.errors import FileFormatError, OptionError, OutputError
-from uniseg_model.files import TEMPORARY, WRITE_HINT, try_lock, whole_file, write_json
+from uniseg_model.files import TEMPORARY, WRITE_HINT, try_lock, unlock, whole_file, write_json
 from uniseg_model.training.plan import Plan
 
 State = dict[str, Any]
@@ -74,19 +74,22 @@ class RunFolder:
         with lock:
             if not try_lock(lock):
                 raise OptionError(f"another process trains in {self.folder}", hint="Wait for it, or choose another folder.")
-            yield
+            try:
+                yield
+            finally:
+                unlock(lock)
 
     def begin(self, plan: Plan, cases: Mapping[str, Any]) -> State | None:
         """What was saved last, when the run goes on; None when it starts. ``cases`` are told apart by their hashes.
 
         Raises:
-            OptionError: the run was started with other cases. FileFormatError: its checkpoint is damaged.
+            OptionError: the run was started with other cases. FileFormatError: its list of cases or its checkpoint is damaged.
         """
         if not self._plan.exists():
             write_json(self._cases, cases)
             write_json(self._plan, plan.to_dict())  # last: who finds a plan finds a run
             return None
-        if (changed := _difference(json.loads(self._cases.read_text(encoding="utf-8")), cases)) is not None:
+        if (changed := _difference(self._stored_cases(), cases)) is not None:
             raise OptionError(f"the run in {self.folder} was started with other cases: {changed}",
                               hint="Bring them back, or choose another folder.")  # fmt: skip
         for leftover in self.folder.glob(f".*{TEMPORARY}*"):  # of a process that was killed while it wrote
@@ -94,6 +97,12 @@ class RunFolder:
         state = self.state()
         self._forget_after(state["step"] if state else -1)
         return state
+
+    def _stored_cases(self) -> dict[str, Any]:
+        try:
+            return dict(json.loads(self._cases.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as exc:
+            raise FileFormatError(f"{self._cases} is damaged: {exc}", hint="Start a new run from its best weights.") from exc
 
     def plan(self) -> Plan:
         """What the run was started with.

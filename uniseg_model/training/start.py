@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,11 @@ import torch
 
 from uniseg_model.checkpoint import Checkpoint, load_checkpoint
 from uniseg_model.engines.torch_engine import find_device
-from uniseg_model.errors import OptionError, OutOfMemoryError, TrainingError, UniSegError, WeightsError
+from uniseg_model.errors import OptionError, WeightsError
 from uniseg_model.network.pack import PackNet
 from uniseg_model.network.uniseg import UniSegNet
 from uniseg_model.packs.file import load_pack
 from uniseg_model.progress import ProgressHook, ignore_progress
-from uniseg_model.sliding import is_out_of_memory
 from uniseg_model.tasks import Task
 from uniseg_model.training.batches import Batches
 from uniseg_model.training.cache import Cache, PreparedCase
@@ -27,6 +26,7 @@ from uniseg_model.training.processes import joined
 from uniseg_model.training.run import Listener, RunFolder
 from uniseg_model.training.tensorboard import TensorBoard
 from uniseg_model.training.trainer import Trainer, fresh_network
+from uniseg_model.training.troubles import troubles_named
 from uniseg_model.training.tune import nearest_task, start_like, start_net
 
 Parts = dict[str, list[PreparedCase]]
@@ -69,7 +69,7 @@ def run_training(
     """
     device = find_device(request.device)
     net, origin = _start_network(request)
-    with joined(device.type) as processes, _troubles_named(), ExitStack() as held:
+    with joined(device.type) as processes, troubles_named(), ExitStack() as held:
         processes.check_share(request.plan.batch)
         run = RunFolder(request.out, listeners)
         if processes.is_first:
@@ -93,26 +93,6 @@ def run_training(
         trainer.train(*prepared, progress)
         processes.wait()
     return run
-
-
-@contextmanager
-def _troubles_named() -> Iterator[None]:
-    """What torch tells in its own words, in ours."""
-    try:
-        yield
-    except UniSegError:
-        raise
-    except Exception as exc:
-        if is_out_of_memory(exc):
-            raise OutOfMemoryError(f"memory ran out in training: {str(exc).splitlines()[0]}",
-                                   hint="Choose a smaller batch, window or fewer workers, or close other programs.") from exc  # fmt: skip
-        if type(exc).__module__.startswith(("torch._inductor", "torch._dynamo")):
-            raise TrainingError(f"the network could not be compiled: {str(exc).strip().splitlines()[0]}",
-                                hint="Install a C++ compiler, or train with --set compile=false.") from exc  # fmt: skip
-        if "DataLoader worker" in str(exc):
-            raise TrainingError(f"a process that cuts windows ended: {exc}",
-                                hint="Mostly memory has run out: choose fewer --workers, and go on with --resume.") from exc  # fmt: skip
-        raise
 
 
 def _facts(learn: Parts, validate: Parts) -> dict[str, dict[str, dict[str, str]]]:

@@ -15,7 +15,7 @@ from uniseg_model.io import read_labels
 from uniseg_model.predictor import Predictor
 from uniseg_model.segmentation import Segmentation
 from uniseg_model.tasks import builtin_tasks, read_tasks
-from uniseg_model.training.cases import find_cases
+from uniseg_model.training.cases import find_cases, split_cases
 from uniseg_model.training.corrected import add_case, read_provenance
 from uniseg_model.volume import Volume
 
@@ -56,6 +56,23 @@ def test_dice_of_the_prediction_with_its_correction(predicted: Segmentation, tmp
     assert (found.n_changed, set(found.dice.values()) <= {1.0, None}) == (0, True)
     _, found = add_case(tmp_path / "b", predicted.volume, nothing, NEW, predicted)
     assert set(found.dice.values()) <= {0.0, None}
+
+
+def test_a_corrected_case_is_learned_from_although_a_split_is_stored(predicted: Segmentation, tmp_path: Path) -> None:
+    """What validates stays as it is, so that Dice can be compared with that of before."""
+    for shift in (1, 2):
+        add_case(tmp_path, Volume(predicted.volume.array + shift, predicted.volume.affine), predicted.labels, NEW)
+    before = split_cases(tmp_path, find_cases(tmp_path, NEW), most=20)
+    name, _ = add_case(tmp_path, predicted.volume, predicted.labels, NEW, predicted)
+    after = split_cases(tmp_path, find_cases(tmp_path, NEW), most=20)
+    assert {case.name for case in after.train} == {case.name for case in before.train} | {name}
+    assert (after.validation, after.unused) == (before.validation, ())
+    add_case(tmp_path, predicted.volume, predicted.labels, NEW, predicted, case=name)  # the same once more
+    assert split_cases(tmp_path, find_cases(tmp_path, NEW), most=20) == after
+    (tmp_path / "splits_final.json").write_text("[")
+    with pytest.raises(FileFormatError, match=r"splits_final\.json is not a split"):
+        add_case(tmp_path, predicted.volume, predicted.labels, NEW, predicted)
+    assert len(find_cases(tmp_path, NEW)) == 3  # nothing was added
 
 
 def test_what_does_not_fit_is_refused(predicted: Segmentation, tmp_path: Path) -> None:

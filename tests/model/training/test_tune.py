@@ -210,7 +210,10 @@ def test_the_price_is_what_two_steps_and_the_headers_say(
     voxels = int(np.prod(make_phantom("prostate", 0, spacing_mm=(6.0, 4.0, 4.0)).volume.shape))
     assert cache_bytes(plan, splits) == pytest.approx(3 * voxels * 5, rel=1e-3)  # float32 and a byte
     assert 0.5 < price.memory_gb < 0.6
-    assert "stay the same to the bit" in price.sentence()
+    assert price.sentence().endswith("stay the same to the bit.")
+    spare = {key: replace(split, unused=split.train) for key, split in splits.items()}
+    told = price_of(plan, start_net(plan, base), spare, torch.device("cpu")).sentence()
+    assert told.endswith("Cases that splits_final.json does not name, so that they are not used: 2.")
     assert training_memory_gb(plan) < training_memory_gb(plan_of(base, "full"))
     # 60 s at 0.1 s a step and, every 2 steps, 2 windows of 0.04 s: 60 / 0.14
     assert steps_within(1, plan, 0.1) == 428
