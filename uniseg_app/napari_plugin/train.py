@@ -19,7 +19,7 @@ from uniseg_app.napari_plugin.train_layers import Added, LayersBox, add_pair
 from uniseg_app.napari_plugin.train_runs import RunsBox, Seen
 from uniseg_app.napari_plugin.train_task import TaskForm
 from uniseg_app.own_data import free_name, my_data_folder, my_data_sets, pack_of, task_files_folder
-from uniseg_app.training_form import TrainingForm, price_of, request_of, suggest, task_of, try_two_steps
+from uniseg_app.training_form import TrainingForm, changes_in, price_of, request_of, suggest, task_of, try_two_steps
 from uniseg_app.training_runs import TrainingRuns
 from uniseg_model.doctor.examine import examine
 from uniseg_model.doctor.findings import Report
@@ -71,6 +71,7 @@ class TrainPanel(Panel):
 
     def _ready(self) -> None:
         self._watch_runs()
+        self._pause.start()
 
     def _offer_data(self) -> None:
         self.data.offer(my_data_sets())
@@ -160,7 +161,14 @@ class TrainPanel(Panel):
         if self._form is None:
             raise OptionError("no data set is chosen", hint="Choose one above.")
         how, weights = self.how, self._desk.preferences.weights
-        form = replace(self.task.read(self._form), depth=how.depth.currentData(), minutes=how.minutes.value(), weights=weights)
+        changes = changes_in(how.settings.toPlainText())
+        form = replace(
+            self.task.read(self._form),
+            depth=how.depth.currentData(),
+            minutes=how.minutes.value(),
+            weights=weights,
+            changes=changes,
+        )
         task_of(form)
         return replace(form, pack=how.pack)
 
@@ -232,7 +240,7 @@ class TrainPanel(Panel):
         self._watch_runs(job.result())
 
     def _look_again(self) -> None:
-        if self.isVisible() and _WATCH not in self._asked:
+        if (self.isVisible() or self.runs.is_active) and _WATCH not in self._asked:
             self._watch_runs()
 
     def _watch_runs(self, id: str = "") -> None:

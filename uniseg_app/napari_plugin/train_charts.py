@@ -26,16 +26,16 @@ class CurveView(Chart):
     def __init__(self) -> None:
         super().__init__("Loss and Dice of the validation, by step")
         self.setFixedHeight(_HEIGHT_PX)
-        self._curve, self._other = Curve(), Curve()
+        self.curve, self._other = Curve(), Curve()
 
     def show_curves(self, curve: Curve, other: Curve | None = None) -> None:
         """These, from now on."""
-        self._curve, self._other = curve, other or Curve()
+        self.curve, self._other = curve, other or Curve()
         self.update()
 
     def told_at(self, x: float, y: float) -> str:
         """The nearest validation, where it is near."""
-        found = [(abs(self._x(step) - x), f"step {step}: Dice {value:.3f}") for step, value in self._curve.dice]
+        found = [(abs(self._x(step) - x), f"step {step}: Dice {value:.3f}") for step, value in self.curve.dice]
         away, words = min(found, default=(_NEAR_PX, ""))
         return words if away < _NEAR_PX else ""
 
@@ -45,16 +45,16 @@ class CurveView(Chart):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         self._draw_axes(painter)
         low, high = self._losses()
-        self._draw(painter, self._curve.loss, LOSS, low, high, Qt.PenStyle.SolidLine)
+        self._draw(painter, self.curve.loss, LOSS, low, high, Qt.PenStyle.SolidLine)
         self._draw(painter, self._other.dice, OTHER, 0, 1, Qt.PenStyle.DashLine)
-        self._draw(painter, self._curve.dice, DICE, 0, 1, Qt.PenStyle.SolidLine, dots=True)
+        self._draw(painter, self.curve.dice, DICE, 0, 1, Qt.PenStyle.SolidLine, dots=True)
 
     def _losses(self) -> tuple[float, float]:
-        values = [value for _, value in self._curve.loss] or [0.0, 1.0]
+        values = [value for _, value in self.curve.loss] or [0.0, 1.0]
         return min(values), max(max(values), min(values) + 1e-6)
 
     def _last_step(self) -> int:
-        steps = [step for points in (self._curve.loss, self._curve.dice, self._other.dice) for step, _ in points]
+        steps = [step for points in (self.curve.loss, self.curve.dice, self._other.dice) for step, _ in points]
         return max(steps, default=1) or 1
 
     def _x(self, step: int) -> float:
@@ -74,7 +74,7 @@ class CurveView(Chart):
             painter.drawLine(QPointF(_LEFT_PX, y), QPointF(right, y))
             painter.setPen(QColor(DICE).lighter(150))
             painter.drawText(QRectF(0, y - 7, _LEFT_PX - 4, 14), Qt.AlignmentFlag.AlignRight, f"{share:g}")
-            if len(self._curve.loss) > 1:
+            if len(self.curve.loss) > 1:
                 painter.setPen(QColor(LOSS))
                 painter.drawText(
                     QRectF(right + 4, y - 7, _RIGHT_PX - 4, 14), Qt.AlignmentFlag.AlignLeft, f"{low + share * (high - low):.2g}"

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QFormLayout, QGroupBox, QHBoxLayout, QVBoxLayout
+from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QFormLayout, QGroupBox, QHBoxLayout, QPlainTextEdit, QVBoxLayout
+from superqt import QCollapsible
 
 from uniseg_app import training_words as words
 from uniseg_app.napari_plugin.parts import button, combo_box, named_for_all, say, text
 from uniseg_app.training_form import DEPTHS
+
+_SETTINGS_PX = 60
 
 
 class HowBox(QGroupBox):
@@ -31,6 +34,10 @@ class HowBox(QGroupBox):
         self.minutes.setValue(10)
         self.go_on = QCheckBox("Go on from the installed pack")
         self.go_on.setToolTip("Start from what the pack of this task has learned, instead of from an old task")
+        self.settings = QPlainTextEdit()
+        self.settings.setPlaceholderText("rate = 0.002")
+        self.settings.setFixedHeight(_SETTINGS_PX)
+        named_for_all(self.settings, "Settings of the plan", "Of the plan, one a line, such as rate = 0.002")
         self._pack: Path | None = None
         self._about, self._price, self._said, self._trouble = text(), text(), text(role="faint"), text(role="trouble")
         self.try_steps = button("Try two steps", self.tried.emit, "Two real steps on the first two cases, and a validation")
@@ -39,6 +46,7 @@ class HowBox(QGroupBox):
         self._lay_out()
         self.depth.currentIndexChanged.connect(lambda _: self._deeper())
         self.minutes.valueChanged.connect(lambda _: self.changed.emit())
+        self.settings.textChanged.connect(self.changed.emit)
         self._deeper()
 
     def _lay_out(self) -> None:
@@ -49,7 +57,9 @@ class HowBox(QGroupBox):
         buttons.addWidget(self.try_steps, 1)
         buttons.addWidget(self.start, 2)
         box.addLayout(form)
-        for widget in (self._about, self.go_on, self._price):
+        more = QCollapsible("More settings")
+        more.addWidget(self.settings)
+        for widget in (self._about, self.go_on, more, self._price):
             box.addWidget(widget)
         box.addLayout(buttons)
         for widget in (self._said, self._trouble):

@@ -124,9 +124,15 @@ class RunsBox(QGroupBox):
         """Of the run beside it; empty: none."""
         return self.beside.currentData() or ""
 
+    @property
+    def is_active(self) -> bool:
+        """Whether the run that is watched goes on."""
+        return self._is_active
+
     def show_seen(self, seen: Seen) -> None:
         """How it stands now."""
         info = seen.info
+        self._is_active = info is not None and info.is_active
         _offer(self.runs, seen.infos, info.id if info else "")
         others = [one for one in seen.infos if info and one.id != info.id]
         _offer(self.beside, others, self.other, "nothing")
