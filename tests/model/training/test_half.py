@@ -11,6 +11,8 @@ import torch
 from torch import nn
 
 from uniseg_model.errors import TrainingError
+from uniseg_model.network.config import NetworkConfig
+from uniseg_model.tasks import TaskRegistry
 from uniseg_model.training.allocator import keep_freed_memory
 from uniseg_model.training.half import half_of, spare_small_maps
 from uniseg_model.training.plan import Plan
@@ -82,6 +84,10 @@ def test_bfloat16_learns_the_same_and_keeps_its_weights_in_full(plan: Plan, case
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="compiling needs a C++ compiler")
 def test_a_compiled_step_is_the_same_step(plan: Plan, cases: dict, tmp_path: Path) -> None:
+    """With two levels and one task: compiling takes a minute for each network and task."""
+    small = NetworkConfig(window=(8, 32, 32), features=(4, 6), strides=((2, 2, 2),), kernels=((1, 3, 3), (3, 3, 3)))
+    plan = replace(plan, network=small, tasks=TaskRegistry([plan.tasks["prostate"]]))
+    cases = {"prostate": cases["prostate"]}
     _, plain = trained(plan, cases, tmp_path / "plain")
     _, compiled = trained(plan, cases, tmp_path / "compiled", compile=True)
     assert compiled == pytest.approx(plain, rel=1e-3)
