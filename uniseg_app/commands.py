@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 MERGE_RULES = ("keep", "original")
 _DEMO_SEED = 100  # of no phantom that was trained on or tested with
+_COARSE_MM = (6.0, 4.0, 4.0)
 
 
 @dataclass(frozen=True)
@@ -372,12 +373,12 @@ def run_demo(folder: Path, progress: ProgressHook = ignore_progress) -> tuple[Ou
     from uniseg_model.predictor import Options
 
     [[case]] = make_phantoms(["liver"], folder / "phantom", 1, _DEMO_SEED, progress).values()
-    weights = installed_weights()
+    weights, options = installed_weights(), Options()
     if weights is None:
-        weights = folder / "untrained.safetensors"
+        weights, options = folder / "untrained.safetensors", Options(spacing_mm=_COARSE_MM)  # noise needs no fine grid
         untrained(NetworkConfig(window=(32, 96, 96), features=(4, 8, 16, 32, 40, 40))).save(weights)
     image = folder / "phantom" / "imagesTr" / f"{case}_0000.nii.gz"
-    outcome = segment(SegmentRequest((image,), ("all",), folder / "labels", Options(), weights=weights), progress)
+    outcome = segment(SegmentRequest((image,), ("all",), folder / "labels", options, weights=weights), progress)
     truth = make_phantom("liver", _DEMO_SEED).labels
     scores = {
         answer.task.key: {

@@ -10,8 +10,8 @@ import json
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +50,7 @@ class TrainingForm:
 
     data: the data set. key: made of the title where empty. structures: by label value, from 1. modalities: one a channel.
     spacing_mm: Z, Y, X. depth: see ``training.tune``. replay: data sets of old tasks to train on, too. pack: to go on from.
-    weights: to start from; those in use when None. known: a task whose other fields are kept.
+    weights: to start from; those in use when None. changes: fields of the plan. known: a task whose other fields are kept.
     """
 
     data: Path
@@ -67,6 +67,7 @@ class TrainingForm:
     weights: Path | None = None
     fold: int = 0
     folds: int | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
     known: Task | None = None
 
 
@@ -84,12 +85,19 @@ def suggest(report: Report, known: Iterable[Task] = ()) -> TrainingForm:
         return form_of(report.folder, expected.task)
     pairs = _spread([pair for pair in report.pairs if pair.images and pair.labels], _LOOKED_AT)
     volumes = [read_volume(pair.images) for pair in pairs]
-    modalities = _modalities(expected.modalities, volumes)
+    modalities, spacing, axes = suggested_images(volumes, known, expected.modalities)
+    names = expected.values if expected.values is not None else _numbered(pairs)
+    return TrainingForm(report.folder, _title(report.folder), colored(names), modalities, spacing, axes=axes)
+
+
+def suggested_images(
+    volumes: Sequence[Volume], known: Iterable[Task] = (), told: tuple[str, ...] | None = None
+) -> tuple[tuple[str, ...], Triple, str]:
+    """Modalities, spacing and axes for a task on such images. known: tasks of the weights. told: what the channels are, where known."""
+    modalities = _modalities(told, volumes)
     alike = [task for task in known if task.modalities == modalities]
     axes = Counter(task.axes for task in alike).most_common(1)[0][0] if alike else "axial"
-    names = expected.values if expected.values is not None else _numbered(pairs)
-    spacing = _spacing(volumes, alike, axes)
-    return TrainingForm(report.folder, _title(report.folder), colored(names), modalities, spacing, axes=axes)
+    return modalities, _spacing(volumes, alike, axes), axes
 
 
 def form_of(data: Path, task: Task) -> TrainingForm:
@@ -140,7 +148,7 @@ def request_of(form: TrainingForm, folder: Path) -> TuningRequest:
     _check_how(form)
     return TuningRequest(
         form.data, folder, form.depth, _task_file(form.data, task, folder), task.key, form.weights, form.minutes,
-        replay=form.replay, pack=form.pack, fold=form.fold, folds=form.folds,
+        changes=form.changes, replay=form.replay, pack=form.pack, fold=form.fold, folds=form.folds,
     )  # fmt: skip
 
 
@@ -220,6 +228,17 @@ def spacing_in(text: str) -> Triple:
         raise TaskError(f"the voxel size {text.strip()!r} is not three numbers",
                         hint="Write mm along z, y, x, with a point, such as 3, 1.5, 1.5.") from None  # fmt: skip
     return z, y, x
+
+
+def changes_in(text: str) -> dict[str, Any]:
+    """Settings of a plan of a text with one a line, such as ``rate = 0.002``.
+
+    Raises:
+        OptionError: a line is no setting.
+    """
+    from uniseg_model.training.plan import read_changes
+
+    return read_changes([line for line in text.splitlines() if line.strip()])
 
 
 def spacing_text(spacing_mm: Triple) -> str:

@@ -147,10 +147,11 @@ def prepare_tuning(request: TuningRequest) -> tuple[TrainingRequest, Price]:
         fold=request.fold, folds=request.folds, replay=request.replay, pack=request.pack,
     )  # fmt: skip
     splits = splits_of(training)  # bad folders are told before anything is computed
+    step_s = None
     if not request.resume and request.iterations is None:
         step_s = measure_step_s(plan, start_net(plan, base), device)
         plan = replace(plan, iterations=steps_within(request.minutes or _DEFAULT_MINUTES, plan, step_s))
-    return replace(training, plan=plan), price_of(plan, start_net(plan, base), splits, device)
+    return replace(training, plan=plan), price_of(plan, start_net(plan, base), splits, device, step_s)
 
 
 def _plan(request: TuningRequest, base: Checkpoint) -> Any:

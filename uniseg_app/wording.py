@@ -20,6 +20,8 @@ _STAGES = {
     "measure": "Measuring this device", "prepare": "Preparing the image",
     "prompts": "Reading the prompts", "gradients": "Working out gradients",
     "predict": "Segmenting", "compare": "Comparing with the other mirroring", "restore": "Bringing labels back to the image's grid",
+    "unpack": "Unpacking", "examine": "Looking at the cases", "suggest": "Reading the first cases", "mend": "Writing the copy",
+    "price": "Doing two steps", "keep data": "Keeping the data set", "prepare cases": "Preparing the cases", "train": "Training",
 }  # fmt: skip
 _BY_WINDOW = ("predict", "prompts", "gradients")
 _KINDS = {

@@ -15,6 +15,7 @@ import pytest
 from uniseg_app.training_form import (
     COLORS,
     TrainingForm,
+    changes_in,
     colored,
     form_of,
     key_of,
@@ -185,6 +186,9 @@ def test_what_is_typed_is_read_and_written_back() -> None:
     assert (
         spacing_in("3, 1.5, 1.5") == spacing_in("3 x 1.5 x 1.5") == spacing_in(spacing_text((3.0, 1.5, 1.5))) == (3.0, 1.5, 1.5)
     )
+    assert changes_in('rate = 0.002\n\noptimiser="sgd"') == {"rate": 0.002, "optimiser": "sgd"}
+    with pytest.raises(OptionError, match="'fast' is no setting of a plan"):
+        changes_in("fast")
     for wrong in ("", "3, 1.5", "3 1 1 1", "3, a, 1"):
         with pytest.raises(TaskError, match=f"the voxel size '{wrong}' is not three numbers"):
             spacing_in(wrong)

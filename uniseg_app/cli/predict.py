@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from uniseg_app.cli.options import Json, Weights, registry_of, triple
-from uniseg_app.cli.web import Port, serve
+from uniseg_app.cli.web import DataRoot, Port, serve
 from uniseg_app.console import progress_shown, say, say_json, say_table, warn
 from uniseg_model import DISCLAIMER
 from uniseg_model.errors import OptionError
@@ -80,10 +80,11 @@ def segment(
 def demo(
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="No page: files, and Dice against the known answers.")] = None,
     port: Port = 7860,
+    data_root: DataRoot = None,
 ) -> None:  # fmt: skip
     """A synthetic CT under all its prompts, as a page in the browser or, with -o, as files."""
     if out is None:
-        serve(port=port, segmented=True)
+        serve(port=port, segmented=True, data_roots=tuple(data_root or ()))
         return
     from uniseg_app import commands
 

@@ -64,6 +64,14 @@ class Desk(QObject):
         """They can be loaded: use them the next time, too."""
         remember_weights(self.preferences.weights)
 
+    def use_anew(self, *, forget_named: bool = False) -> None:
+        """Load the weights again, with what is installed now. forget_named: those of the settings, not those named before."""
+        if forget_named and self.preferences.weights is not None:
+            self.use_weights(None)
+            return
+        self.backend.reload()
+        self.changed.emit()
+
     def use_device(self, device: str, precision: str) -> None:
         """From now on there, and so; what runs elsewhere is cancelled."""
         self._use(replace(self.preferences, device=device, precision=precision))

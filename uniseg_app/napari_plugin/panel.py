@@ -69,8 +69,8 @@ class Panel(QWidget):
         super().showEvent(event)
 
     def _begin_with(self, *widgets: QWidget) -> None:
-        """Lay out the panel, these below the image, and load the weights."""
-        self._lay_out([self._weights, self.image, *widgets])
+        """Lay out the panel, these below the weights, and load those."""
+        self._lay_out([self._weights, *widgets])
         self._desk.changed.connect(self._load)
         self._weights.chosen.connect(self._desk.use_weights)
         self.image.changed.connect(self._look)

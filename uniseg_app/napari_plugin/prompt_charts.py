@@ -24,7 +24,7 @@ _SLICE_CELL_PX = 9
 _RAMP_PX = 160
 
 
-class _Chart(QWidget):
+class Chart(QWidget):
     """A picture that tells what lies under the pointer."""
 
     def __init__(self, name: str) -> None:
@@ -47,7 +47,7 @@ class _Chart(QWidget):
         return super().event(event)
 
 
-class MatrixView(_Chart):
+class MatrixView(Chart):
     """How alike prompts are: the tree above, a coloured cell for each pair, ordered so that alike ones are neighbours."""
 
     def __init__(self, found: PromptSet, kind: str, name: str) -> None:
@@ -100,7 +100,7 @@ class MatrixView(_Chart):
             ])  # fmt: skip
 
 
-class PlaneView(_Chart):
+class PlaneView(Chart):
     """Prompts as points: near each other where they are alike."""
 
     def __init__(self, found: PromptSet, name: str) -> None:

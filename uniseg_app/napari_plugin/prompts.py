@@ -54,7 +54,7 @@ class PromptsPanel(Panel):
         self._trouble = text(role="trouble")
         self.save, self._saved = button("Save the numbers…", self._ask_folder, "NIfTI, CSV, JSON; pictures"), text(role="faint")
         self._connect()
-        self._begin_with(self.asked, self.run, self._results())
+        self._begin_with(self.image, self.asked, self.run, self._results())
         self.destroyed.connect(self._overlays.remove)
         self._lay_out_view()
 

@@ -39,7 +39,7 @@ class SegmentPanel(Panel):
         self.view = ViewBox(napari_viewer, self._desk, self.results, lambda: next(iter(self.image.layers), None))
         self._pause = QTimer(self, singleShot=True, interval=_PAUSE_MS)
         self._connect()
-        self._begin_with(self.tasks, self.options, self.run, self.found, self.view)
+        self._begin_with(self.image, self.tasks, self.options, self.run, self.found, self.view)
 
     @property
     def is_idle(self) -> bool:

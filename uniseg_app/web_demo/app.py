@@ -21,6 +21,7 @@ from uniseg_model.errors import OptionError
 
 if TYPE_CHECKING:
     from uniseg_app.web_demo.segment_tab import Welcome
+    from uniseg_app.web_demo.training_places import DataPlaces
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _IDLE_S = 2 * 3600.0  # a browser that died does not say that it has left
@@ -32,7 +33,9 @@ class WebRequest:
     """How the page is served.
 
     host: address to listen on. port: 0 takes any that is free. weights, device, threads: see :class:`Backend`.
-    auth: who may sign in. segmented: segment the first example at once.
+    auth: who may sign in. segmented: segment the first example at once. data_roots: folders of data sets that may be trained on,
+    beside those of our own. training: whether trainings may be started; None: yes on this machine alone, and where data roots
+    are named.
     """
 
     host: str = "127.0.0.1"
@@ -43,6 +46,13 @@ class WebRequest:
     auth: Path | None = None
     most_upload_mb: int = 600
     segmented: bool = False
+    data_roots: tuple[Path, ...] = ()
+    training: bool | None = None
+
+    @property
+    def may_train(self) -> bool:
+        """Whether the page lets people train."""
+        return self.training if self.training is not None else self.host in LOOPBACK or bool(self.data_roots)
 
 
 def serve(request: WebRequest, tell: Callable[[str], None]) -> None:
@@ -55,6 +65,7 @@ def serve(request: WebRequest, tell: Callable[[str], None]) -> None:
     if request.host not in LOOPBACK and request.auth is None:
         raise OptionError(f"the page would be open to everybody who reaches {request.host}",
                           hint="Name a file of users with --auth, or listen on 127.0.0.1.")  # fmt: skip
+    _places(request)  # refused before anything takes time
     with _listening(request) as listener, _private() as private, _backend(request) as backend:
         from uniseg_app.web_demo import texts
         from uniseg_app.web_demo.examples import first_example
@@ -82,7 +93,7 @@ def create_app(request: WebRequest, backend: Backend, private: PrivateFolder, we
     users = read_users(request.auth) if request.auth else None
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     visits = Visits(private)
-    page = make_page(backend, visits, serve_niivue(app), welcome, request.most_upload_mb)
+    page = make_page(backend, visits, serve_niivue(app), welcome, request.most_upload_mb, _places(request))
     app = gr.mount_gradio_app(
         app, page, path="/", max_file_size=f"{request.most_upload_mb}mb", run_history=False, enable_monitoring=False,
         auth=users.sign_in if users else None, show_error=False, ssr_mode=False, pwa=False, footer_links=[], theme=theme(),
@@ -93,6 +104,15 @@ def create_app(request: WebRequest, backend: Backend, private: PrivateFolder, we
     secure(app, request.host, most_upload_bytes=request.most_upload_mb * 1_000_000)
     _repeat(lambda: visits.leave_idle(_IDLE_S), _SWEEP_EVERY_S)
     return app
+
+
+def _places(request: WebRequest) -> DataPlaces | None:
+    """Where data sets to train on lie; None where nobody may train."""
+    from uniseg_app.web_demo.training_places import DataPlaces
+
+    if request.data_roots and not request.may_train:
+        raise OptionError("--data-root is for training, which is not allowed here", hint="Leave out --no-training.")
+    return DataPlaces.of(request.data_roots) if request.may_train else None
 
 
 def state_folder() -> Path:

@@ -11,22 +11,35 @@ from uniseg_app.web_demo import texts
 from uniseg_app.web_demo.api import Api
 from uniseg_app.web_demo.prompts_tab import PromptsTab
 from uniseg_app.web_demo.segment_tab import SegmentTab, Welcome
+from uniseg_app.web_demo.training_places import DataPlaces
+from uniseg_app.web_demo.training_tab import TrainingTab
 from uniseg_app.web_demo.visits import Visits
 
 _SCRIPT = Path(__file__).with_name("static") / "page.js"
 
 
-def make_page(backend: Backend, visits: Visits, script_url: str, welcome: Welcome, most_upload_mb: int) -> gr.Blocks:
-    """The page, not mounted yet. script_url: see :class:`NiivueViewer`. most_upload_mb: of all files of one upload."""
+def make_page(
+    backend: Backend, visits: Visits, script_url: str, welcome: Welcome, most_upload_mb: int, places: DataPlaces | None = None
+) -> gr.Blocks:
+    """The page, not mounted yet.
+
+    script_url: see :class:`NiivueViewer`. most_upload_mb: of all files of one upload. places: where data sets to train on lie; None
+    where nobody may train.
+    """
     with gr.Blocks(title="UniSeg", analytics_enabled=False, fill_width=True, delete_cache=(600, 7200)) as page:
-        gr.HTML(texts.header(backend.facts()), padding=False)
+        header = gr.HTML(texts.header(backend.facts()), padding=False)
         with gr.Tabs():
             with gr.Tab("Segment") as segment:
                 tab = SegmentTab(backend, visits, script_url, welcome)
             with gr.Tab("Prompts") as prompts:
                 PromptsTab(backend, visits, script_url, tab).connect_tabs(prompts, segment)
-            with gr.Tab("About"):
+            if places:
+                with gr.Tab("Training") as training:
+                    trainer = TrainingTab(backend, visits, tab, header, places)
+            with gr.Tab("About") as about:
                 gr.Markdown(_ABOUT)
+            if places:
+                trainer.connect_tabs(training, [segment, prompts, about])
         Api(backend, visits)
         page.load(tab.opened, None, tab.outputs, api_visibility="private", show_progress="hidden", concurrency_limit=None)
 

@@ -120,6 +120,10 @@ class SegmentTab:
         visit.show(example.volume(), example.caption)
         return {**self._showing.whole(visit), self._on.files: None}
 
+    def refreshed(self, visit: Visit) -> View:
+        """The views of :attr:`outputs` when something else can be asked for, such as a task that was just installed."""
+        return self._showing.whole(visit)
+
     def _uploaded(self, paths: list[str] | None, request: gr.Request) -> View:
         visit = self._visit(request)
         if not paths:

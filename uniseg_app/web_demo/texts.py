@@ -75,10 +75,11 @@ def cost(told: Cost) -> str:
 
 def progress(job: Job[Any]) -> str:
     """How far a job is, as a bar and in words."""
-    return _bar(*wording.progress(job))
+    return progress_bar(*wording.progress(job))
 
 
-def _bar(share: float | None, words: str) -> str:
+def progress_bar(share: float | None, words: str) -> str:
+    """A bar with words below. share: in [0, 1]; None where nothing is known."""
     value = "" if share is None else f' value="{share:.3f}"'
     return f'<div class="us-progress"><progress max="1"{value} aria-label="Progress"></progress><p role="status">{escape(words)}</p></div>'
 

@@ -17,7 +17,7 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ from uniseg_model.errors import FileFormatError, OutputError
 from uniseg_model.files import WRITE_HINT
 from uniseg_model.progress import Progress, ProgressHook
 
-Place = Callable[[Kind, str], Path]
+Place = Callable[[Kind, str], Path | None]
 
 _CHUNK = 1 << 20
 _FREE = 32 << 20  # bytes that are never a bomb, however well they were packed
@@ -58,9 +58,12 @@ class Limits:
 STANDARD = Limits()
 
 
-def unzip(archive: Path, place: Place, limits: Limits, progress: ProgressHook) -> Iterator[tuple[Kind, str, Path | None]]:
-    """Write the images among the members, one by one: their kind, name, and path; of what is no image, no path.
+def unzip(
+    archive: Path, place: Place, limits: Limits, progress: ProgressHook, also: Collection[str] = ()
+) -> Iterator[tuple[Kind, str, Path | None]]:
+    """Write the images among the members, one by one: their kind, name, and path; of what is not written, no path.
 
+    place: where a member goes; None leaves it out. also: names of files that are written, too, though they are no images.
     Who stops early, or meets an error, must remove what was written.
 
     Raises:
@@ -77,7 +80,7 @@ def unzip(archive: Path, place: Place, limits: Limits, progress: ProgressHook) -
             with _stream(zipped, member) as stream:
                 start = stream.read(START)
                 kind = _kind(member, start)
-                path = _placed(place, kind, member)
+                path = _placed(place, kind, member, also)
                 if path is not None:
                     for n_bytes in _write(path, start, stream, min(most - done, member.file_size), member):
                         done += n_bytes
@@ -85,8 +88,9 @@ def unzip(archive: Path, place: Place, limits: Limits, progress: ProgressHook) -
             yield kind, member.filename, path
 
 
-def _placed(place: Place, kind: Kind, member: zipfile.ZipInfo) -> Path | None:
-    if kind not in (Kind.NIFTI, Kind.DICOM):
+def _placed(place: Place, kind: Kind, member: zipfile.ZipInfo, also: Collection[str]) -> Path | None:
+    is_asked_for = kind is Kind.OTHER and re.split(r"[/\\]", member.filename)[-1] in also
+    if kind not in (Kind.NIFTI, Kind.DICOM) and not is_asked_for:
         return None
     with _disk_named():
         return place(kind, member.filename)

@@ -17,6 +17,7 @@ from uniseg_app.web_demo.copies import forget_copies
 from uniseg_app.web_demo.private import PrivateFolder
 from uniseg_app.web_demo.scenes import Stage
 from uniseg_app.web_demo.seen import Seen
+from uniseg_app.web_demo.training_seen import TrainingSeen
 from uniseg_model.errors import OptionError
 from uniseg_model.segmentation import Segmentation
 from uniseg_model.volume import Volume
@@ -28,7 +29,7 @@ class Visit:
 
     folder: its files. volume: the image that is shown. answers: by task key, finished. growing: labels so far by task key,
     while a job runs. version: another number whenever something else is to be seen. stage: the copy that is shown.
-    seen: of prompts. asked_s: when something was last asked for, on the monotonic clock. has_left: its folder is gone. is_plain: its browser can show slices only, ``number`` of ``plane``.
+    seen: of prompts. training: a data set and a run. asked_s: when something was last asked for, on the monotonic clock. has_left: its folder is gone. is_plain: its browser can show slices only, ``number`` of ``plane``.
     """
 
     key: str
@@ -44,6 +45,7 @@ class Visit:
     plane: str = "axial"
     number: int = 0
     seen: Seen = field(default_factory=Seen)
+    training: TrainingSeen = field(default_factory=TrainingSeen)
     has_left: bool = False
     asked_s: float = field(default_factory=time.monotonic)
 
@@ -111,6 +113,12 @@ class Visit:
         """Whether a job of its own runs or waits."""
         return self.job is not None and not self.job.done()
 
+    @property
+    def is_at_work(self) -> bool:
+        """Whether anything of its own goes on, a look at a data set included."""
+        job = self.training.job
+        return self.is_busy or (job is not None and not job.done())
+
     def cancel(self) -> None:
         """Stop what is going on and forget what it has not finished."""
         if self.job:
@@ -143,6 +151,7 @@ class Visits:
         if visit:
             visit.has_left = True
             visit.cancel()
+            visit.training.cancel()
             forget_copies(visit.folder, self._private.uploads)
         self._private.forget(key)
 
@@ -150,7 +159,7 @@ class Visits:
         """All who have asked for nothing for so long, and for whom nothing runs, leave."""
         now = time.monotonic()
         with self._lock:
-            idle = [key for key, visit in self._all.items() if now - visit.asked_s > after_s and not visit.is_busy]
+            idle = [key for key, visit in self._all.items() if now - visit.asked_s > after_s and not visit.is_at_work]
         for key in idle:
             self.leave(key)
 

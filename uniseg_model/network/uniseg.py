@@ -170,8 +170,11 @@ def fusion(n_fused: int, n_prompts: int) -> nn.Sequential:
 
 
 def initialise(module: nn.Module) -> None:
-    """He normal weights and biases of 0 in a convolution, as in the original."""
-    if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
+    """He normal weights and biases of 0 in a convolution, as in the original.
+
+    Tensors without numbers are left alone: torch would load its compiler, for seconds, to draw none.
+    """
+    if isinstance(module, nn.Conv3d | nn.ConvTranspose3d) and not module.weight.is_meta:
         nn.init.kaiming_normal_(module.weight, a=SLOPE)
         if module.bias is not None:
             nn.init.zeros_(module.bias)

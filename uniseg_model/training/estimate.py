@@ -101,13 +101,17 @@ _PROGRAM_GB = 0.5  # Python and its libraries
 _SHARE_OF_A_STEP = 0.4  # that one window's validation takes
 
 
-def price_of(plan: Plan, net: UniSegNet | PackNet, splits: Mapping[str, Split], device: torch.device) -> Price:
+def price_of(
+    plan: Plan, net: UniSegNet | PackNet, splits: Mapping[str, Split], device: torch.device, step_s: float | None = None
+) -> Price:
     """The price of a plan on a device, after two real steps on made-up windows. ``net`` is used up by them.
+
+    step_s: seconds of a step, where they were measured already.
 
     Raises:
         UniSegError: the header of a case cannot be read.
     """
-    step_s = measure_step_s(plan, net, device)
+    step_s = measure_step_s(plan, net, device) if step_s is None else step_s
     checks = plan.iterations // plan.epoch + 2
     seconds = step_s * (plan.iterations + checks * plan.validation_windows * len(plan.learned) * _SHARE_OF_A_STEP)
     memory = training_memory_gb(plan, half_precision=device.type == "cuda") + (0 if device.type == "cuda" else _PROGRAM_GB)
