@@ -69,6 +69,22 @@ def pack_of(key: str, weights: Path | None) -> Path | None:
     return found[0] if found else None
 
 
+def corrected_folder(key: str) -> Path:
+    """Where corrected answers of a task are kept."""
+    return my_data_folder() / f"corrected_{key}"
+
+
+def way_to_improve(key: str, weights: Path | None) -> tuple[str, Path | None]:
+    """How a known task is made better, and the pack to go on from: a pack goes on from where it is, a task of the weights themselves is
+    learned by all of them.
+
+    Raises:
+        WeightsError: as :func:`pack_of`.
+    """
+    pack = pack_of(key, weights)
+    return ("pack", pack) if pack else ("full", None)
+
+
 @dataclass(frozen=True)
 class Correction:
     """A case that was added by correcting an answer. dice: mean over structures of the answer with its correction; None where neither has any."""

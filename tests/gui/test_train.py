@@ -146,8 +146,8 @@ def test_a_corrected_answer_becomes_a_case(train: Any, show_found: Callable[...,
     train.layers.labels.setCurrentIndex(train.layers.labels.findText(layer.name))
     click(qtbot, train.layers.add)
     rest(qtbot, train)
-    folder = my_data_folder() / "spleen"
-    assert "Added as spleen_0000 to spleen, 7 voxels changed by hand." in words(train.layers)
+    folder = my_data_folder() / "corrected_spleen"
+    assert "Added as spleen_0000 to corrected_spleen, 7 voxels changed by hand." in words(train.layers)
     [case] = corrections_in(folder)
     assert (case.case, case.n_changed) == ("spleen_0000", 7)
     labels, affine = read_labels(folder / "labelsTr" / "spleen_0000.nii.gz")[:2]
@@ -158,6 +158,7 @@ def test_a_corrected_answer_becomes_a_case(train: Any, show_found: Callable[...,
     assert train.data.folder == folder
     assert "1 cases (nnU-Net)" in words(train.data)
     assert train.task.title.text() == read_tasks(folder / "task.toml")[0].title
+    assert train.how.depth.currentData() == "full"  # a task of the weights themselves is no pack
 
 
 def test_what_somebody_painted_anew_becomes_a_task(train: Any, viewer: Any, add: Layers, ct: Volume, qtbot: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from uniseg_app.napari_plugin.train_how import HowBox
 from uniseg_app.napari_plugin.train_layers import Added, LayersBox, add_pair
 from uniseg_app.napari_plugin.train_runs import RunsBox, Seen
 from uniseg_app.napari_plugin.train_task import TaskForm
-from uniseg_app.own_data import free_name, my_data_folder, my_data_sets, pack_of, task_files_folder
+from uniseg_app.own_data import free_name, my_data_folder, my_data_sets, pack_of, task_files_folder, way_to_improve
 from uniseg_app.training_form import TrainingForm, changes_in, price_of, request_of, suggest, task_of, try_two_steps
 from uniseg_app.training_runs import TrainingRuns
 from uniseg_model.doctor.examine import examine
@@ -30,6 +30,15 @@ from uniseg_model.progress import Cancelled
 
 _EVERY_MS, _PAUSE_MS = 1000, 500
 _WATCH = "watch the trainings"  # goes on for ever, so a panel is at rest meanwhile
+
+
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """A data set as the doctor found it. form: None without cases. is_known: the weights know its task, or a pack of theirs does."""
+
+    report: Report
+    form: TrainingForm | None
+    is_known: bool
 
 
 class TrainPanel(Panel):
@@ -89,24 +98,28 @@ class TrainPanel(Panel):
         self.data.wait(f"Looking at {folder.name}")
         backend = self._desk.backend
 
-        def work(progress: Any) -> tuple[Report, TrainingForm | None]:
-            report = examine(folder, None, progress)
-            return report, suggest(report, backend.model().checkpoint.base_tasks.values()) if report.pairs else None
+        def work(progress: Any) -> Looked:
+            report, known = examine(folder, None, progress), backend.model().checkpoint.tasks
+            form = suggest(report, known.values()) if report.pairs else None
+            return Looked(report, form, bool(form and form.key in known))
 
         self._ask("data", self._desk.ask("look at a data set", work), self._examined)
 
-    def _examined(self, job: Job[tuple[Report, TrainingForm | None]]) -> None:
+    def _examined(self, job: Job[Looked]) -> None:
         if job.state is not State.DONE:
             self.data.forget()
             self.data.tell_trouble(". ".join(trouble(job.error)))
             return
-        self._report, self._form = job.result()
+        looked = job.result()
+        self._report, self._form = looked.report, looked.form
         self.data.tell(self._report)
         self.how.start.setEnabled(self._report.is_usable)
         self.how.try_steps.setEnabled(self._report.is_usable)
         self.how.say("" if self._report.is_usable else "An error above has to be mended first.")
         if self._form:
             self.task.fill(self._form)
+            if looked.is_known:
+                self.how.choose_depth(way_to_improve(self._form.key, self._desk.preferences.weights)[0])
             self._pause.start()
         self._unfold()
 

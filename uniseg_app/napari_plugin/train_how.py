@@ -70,6 +70,10 @@ class HowBox(QGroupBox):
         """The pack to go on from; None for a fresh start."""
         return self._pack if self.depth.currentData() == "pack" and self.go_on.isChecked() else None
 
+    def choose_depth(self, depth: str) -> None:
+        """Suggest this one."""
+        self.depth.setCurrentIndex(self.depth.findData(depth))
+
     def offer_pack(self, pack: Path | None) -> None:
         """There is one of the same task, or none."""
         if pack != self._pack:

@@ -9,6 +9,7 @@ const canvas = find('canvas'), message = find('.us-message'), status = find('.us
 
 const AXIAL = 0, CORONAL = 1, SAGITTAL = 2, MULTI = 3, RENDER = 4;  // NiiVue's numbers
 const IMAGE_IN_3D = 0.2;   // opacity there, so that structures are seen through the body
+const BY_PROCESSOR = /swiftshader|llvmpipe|softpipe|software|basic render/i;  // names of what draws where there is no graphics card
 const FRONT = [160, 12];   // azimuth and elevation from which 3D is first seen
 
 const hidden = new Set();  // names of structures that are not shown
@@ -29,13 +30,24 @@ function giveUp(text) {
   trigger('nowebgl');
 }
 
-if (!document.createElement('canvas').getContext('webgl2')) {
+const gl = document.createElement('canvas').getContext('webgl2');
+if (!gl) {
   giveUp('This browser does not offer WebGL2, which the 3D viewer needs. The plain slices show the same.');
   return;
 }
 if (typeof niivue === 'undefined') {
   giveUp('The 3D viewer could not be loaded. The plain slices show the same.');
   return;
+}
+
+// Without a graphics card 3D beside the planes would take seconds at every step; its own button shows it still.
+const BESIDE_PLANES = niivue.SHOW_RENDER[BY_PROCESSOR.test(rendererOf(gl)) ? 'NEVER' : 'ALWAYS'];
+
+function rendererOf(gl) {
+  const told = gl.getExtension('WEBGL_debug_renderer_info');
+  const name = told ? gl.getParameter(told.UNMASKED_RENDERER_WEBGL) : gl.getParameter(gl.RENDERER);
+  gl.getExtension('WEBGL_lose_context')?.loseContext();
+  return String(name);
 }
 
 class Viewer extends niivue.Niivue {
@@ -59,7 +71,7 @@ class Viewer extends niivue.Niivue {
 
 const nv = new Viewer({
   backColor: [0, 0, 0, 1], clipPlaneColor: [0.4, 0.42, 0.46, 0.3], crosshairColor: [0.85, 0.9, 0.95, 1], crosshairWidthUnit: 'mm', fontColor: [0.9, 0.9, 0.9, 1],
-  show3Dcrosshair: true, isClipAllVolumes: true, isRadiologicalConvention: true, sagittalNoseLeft: true, multiplanarShowRender: niivue.SHOW_RENDER.ALWAYS,
+  show3Dcrosshair: true, isClipAllVolumes: true, isRadiologicalConvention: true, sagittalNoseLeft: true, multiplanarShowRender: BESIDE_PLANES,
   multiplanarLayout: niivue.MULTIPLANAR_TYPE.GRID, multiplanarPadPixels: 4, dragMode: niivue.DRAG_MODE.windowing, dragAndDropEnabled: false, loadingText: '', logLevel: 'error',
 });
 nv.scene.renderAzimuth = FRONT[0];
@@ -175,7 +187,7 @@ function visibleVoxels() {
 // Numbers as colours fill the body: there is nothing to see of them in 3D, and no outline.
 function showHeat(heat) {
   root.classList.toggle('us-heat', !!heat);
-  nv.opts.multiplanarShowRender = heat ? niivue.SHOW_RENDER.NEVER : niivue.SHOW_RENDER.ALWAYS;
+  nv.opts.multiplanarShowRender = heat ? niivue.SHOW_RENDER.NEVER : BESIDE_PLANES;
   if (heat && nv.opts.sliceType === RENDER) nv.setSliceType(MULTI);
   nv.setAtlasOutline(heat ? 0 : Number(outline.getAttribute('aria-pressed') === 'true'));
   if (heat) drawRamp(heat); else drawLegend(props.value.structures);
