@@ -59,8 +59,8 @@ class Wish:
     def of(cls, *values: Any) -> Wish:
         """What was filled in; a box that the browser has not drawn yet is empty."""
         data, title, structures, modalities, spacing, depth, minutes, replay, changes = values
-        typed = [str(text or "") for text in (title, structures, modalities, spacing, changes)]
-        return cls(data, *typed[:4], depth=depth, minutes=minutes, replay=replay, changes=typed[4])
+        typed = (str(text or "") for text in (title, structures, modalities, spacing))
+        return cls(data, next(typed), next(typed), next(typed), next(typed), depth, minutes, replay, str(changes or ""))
 
 
 @dataclass
@@ -140,8 +140,8 @@ def _steps() -> tuple[Steps, Asked]:
             changes = gr.Textbox(label="Of the plan, one a line, such as rate = 0.002", lines=2, max_lines=8)
         with gr.Row():
             price, try_it = gr.Button(PRICE, size="sm", min_width=110), gr.Button(TRY, size="sm", min_width=110)
+        prices, how_progress, how_trouble = (gr.HTML(padding=False) for _ in range(3))
         start = gr.Button(START, variant="primary")
-        how_progress, how_trouble, prices = (gr.HTML(padding=False) for _ in range(3))
     steps = Steps(archive, look, data_progress, data_trouble, report, mending, mend, form, swatches, about_depth, price, try_it,
                   start, cancel, how_progress, how_trouble, prices)  # fmt: skip
     return steps, Asked(data, title, structures, modalities, spacing, depth, minutes, replay, changes)

@@ -46,6 +46,10 @@ from uniseg_model.errors import FileFormatError, GeometryError, OptionError, Uni
 from uniseg_model.progress import Cancelled, Progress, ProgressHook
 
 _LOG = logging.getLogger(__name__)
+# What was started is shown beside or, on a phone, below.
+_TO_THE_RUN = """() => {
+    if (!document.querySelector('.us-training .us-left .us-trouble')) document.querySelector('.us-training .us-right')?.scrollIntoView();
+}"""
 Looked = tuple[Report, TrainingForm]
 
 
@@ -68,7 +72,7 @@ class TrainingSteps:
         on.mend.click(self._mend, None, mine, **STREAMED)
         on.price.click(self._price, asked.all(), mine, **STREAMED)
         on.try_it.click(self._try, asked.all(), mine, **STREAMED)
-        on.start.click(self._start, asked.all(), self._outputs, **STREAMED)
+        on.start.click(self._start, asked.all(), self._outputs, **STREAMED).then(None, None, None, js=_TO_THE_RUN)
         on.cancel.click(self._cancelled, None, None, **AT_ONCE)
         asked.structures.input(self._typed, asked.structures, on.swatches, trigger_mode="always_last", **AT_ONCE)
         asked.depth.input(_chosen_depth, asked.depth, [on.about_depth, asked.replay], **AT_ONCE)
