@@ -74,14 +74,15 @@ class TrainingSteps:
         on.try_it.click(self._try, asked.all(), mine, **STREAMED)
         on.start.click(self._start, asked.all(), self._outputs, **STREAMED).then(None, None, None, js=_TO_THE_RUN)
         on.cancel.click(self._cancelled, None, None, **AT_ONCE)
-        asked.structures.input(self._typed, asked.structures, on.swatches, trigger_mode="always_last", **AT_ONCE)
+        asked.structures.change(self._typed, asked.structures, on.swatches, trigger_mode="always_last", **AT_ONCE)
         asked.depth.input(_chosen_depth, asked.depth, [on.about_depth, asked.replay], **AT_ONCE)
 
-    def offered(self) -> View:
+    def offered(self, visit: Visit) -> View:
         """The data sets that there are now."""
+        visit.training.is_new("sets", choices := self._places.sets())
         homes = [(f"Those in {name}", str(path)) for name, path in self._places.homes]
         return {
-            self._asked.data: gr.update(choices=self._places.sets()),
+            self._asked.data: gr.update(choices=choices),
             self._asked.replay: gr.update(choices=[("None", ""), *homes]),
         }
 
@@ -135,14 +136,15 @@ class TrainingSteps:
         on, asked = self._on, self._asked
         (report, form), choices = looked, self._places.sets()
         visit.training.report, visit.training.form = looked
-        value = str(report.folder)
-        here = [] if value in [path for _, path in choices] else [(self._places.title(report.folder), value)]
+        value, title = str(report.folder), self._places.title(report.folder)
+        here = [] if value in [path for _, path in choices] else [(title, value)]
+        offered = {"choices": [*here, *choices]} if visit.training.is_new("sets", [*here, *choices]) else {}
         return {
-            on.report: training_texts.report(report, self._places.title(report.folder)),
+            on.report: training_texts.report(report, title),
             on.mending: training_texts.mending(report), on.mend: gr.update(visible=bool(report.fixable)),
             on.form: gr.update(visible=True), on.prices: "", on.how_trouble: "",
             on.swatches: training_texts.structures(form.structures), on.archive: None,
-            asked.data: gr.update(choices=[*here, *choices], value=value), asked.title: form.title,
+            asked.data: gr.update(value=value, **offered), asked.title: form.title,
             asked.structures: structures_text(form.structures), asked.modalities: ", ".join(form.modalities),
             asked.spacing: spacing_text(form.spacing_mm),
         }  # fmt: skip

@@ -70,7 +70,8 @@ class TrainingTab:
     # What is shown ----------------------------------------------------------------------------------------------------
 
     def _opened(self, request: gr.Request) -> View:
-        return {**self._steps.offered(), **self._views(self._visit(request)), self._timer: gr.Timer(active=True)}
+        visit = self._visit(request)
+        return {**self._steps.offered(visit), **self._views(visit), self._timer: gr.Timer(active=True)}
 
     def _ticked(self, request: gr.Request) -> View:
         return self._views(self._visit(request)) or {self._on.state: gr.skip()}
