@@ -13,7 +13,7 @@ from uniseg_app.training_runs import Comparison, RunInfo
 from uniseg_model.doctor.findings import Report
 
 SERVER_WIDE = "Runs belong to this machine, not to a page: everybody who may open it sees and steers them."
-CORRECTIONS = "Corrected answers of your own, to learn from."
+CORRECTIONS = "Segment a scan, correct the labels in an editor of yours, and drop them here: they become cases to learn from."
 
 DEPTH_TITLES = {"pack": "Pack: a small add-on", "full": "Full: all weights learn", "backbone": "Backbone: this task only"}
 DEPTH_ABOUT = {

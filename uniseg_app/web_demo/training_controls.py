@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -111,14 +112,15 @@ class Runs(Part):
     comparison: gr.HTML
 
 
-def lay_out() -> tuple[Steps, Asked, Runs, gr.Timer]:
-    """The tab, and what makes it look at the run now and then."""
+def lay_out(below: Callable[[], Any]) -> tuple[Steps, Asked, Runs, gr.Timer, Any]:
+    """The tab, what makes it look at the run now and then, and what ``below`` lays out under the steps."""
     with gr.Row(elem_classes="us-columns us-training"):
         with gr.Column(scale=2, min_width=330, elem_classes="us-left"):
             steps, asked = _steps()
+            more = below()
         with gr.Column(scale=3, min_width=330, elem_classes="us-right"):
             runs = _runs()
-    return steps, asked, runs, gr.Timer(_EVERY_S, active=False)
+    return steps, asked, runs, gr.Timer(_EVERY_S, active=False), more
 
 
 def _steps() -> tuple[Steps, Asked]:

@@ -151,9 +151,9 @@ class TrainingSteps:
 
     # Task and price -----------------------------------------------------------------------------------------------------
 
-    def _typed(self, text: str) -> str:
+    def _typed(self, text: str | None) -> str:
         try:
-            return training_texts.structures(structures_in(text))
+            return training_texts.structures(structures_in(text or ""))
         except UniSegError as exc:
             return texts.trouble(exc)
 
@@ -224,8 +224,9 @@ class TrainingSteps:
         seen = visit.training
         if seen.report and seen.form:
             seen.report, seen.form = _moved(seen.report, data), replace(seen.form, data=data)
+        offered = {"choices": choices} if seen.is_new("sets", choices := self._places.sets()) else {}
         return {
-            self._asked.data: gr.update(choices=self._places.sets(), value=str(data)),
+            self._asked.data: gr.update(value=str(data), **offered),
             self._on.how_progress: texts.done("Started: it goes on by itself, also when this page is closed."),
             **self._started(visit, id),
         }
