@@ -78,10 +78,7 @@ class Trainer:
 
     def look_at(self, name: str) -> Trainer:
         """Type where a data set is, and have it looked at."""
-        box = self.page.get_by_label("Data set on this server, or its folder")
-        box.fill(name)
-        box.press("Tab")
-        return self.press("Look at it")
+        return self.fill("Or its folder", name).press("Look at it")
 
     def drop(self, path: Path) -> Trainer:
         self.page.set_input_files(".us-zip input[type=file]", path)
@@ -218,7 +215,7 @@ def test_a_run_outlives_the_server_and_its_task_is_taken_into_use(
 
 def a_second_one_waits(again: Trainer) -> None:
     """And says for whom; it is stopped before it has learned anything."""
-    again.look_at("my data/rim_mended").ready("my data/rim_mended")
+    again.choose("Data set on this server", "my data/rim_mended").press("Look at it").ready("my data/rim_mended")
     again.fill("Name of the task", "Second").press("Start").said("Waiting: it waits for “Spleen and rim”")
     again.press("Stop and keep the best").said("it was stopped before anything was learned")
     again.press("Remove").press("Remove it for good").said("“Second” is gone.")

@@ -68,7 +68,7 @@ class TrainingSteps:
     def _connect(self) -> None:
         on, asked, mine = self._on, self._asked, [*self._on.all(), *self._asked.all()]
         on.archive.upload(self._dropped, on.archive, mine, **STREAMED)
-        on.look.click(self._look, asked.data, mine, **STREAMED)
+        on.look.click(self._look, [asked.data, asked.folder], mine, **STREAMED)
         on.mend.click(self._mend, None, mine, **STREAMED)
         on.price.click(self._price, asked.all(), mine, **STREAMED)
         on.try_it.click(self._try, asked.all(), mine, **STREAMED)
@@ -108,11 +108,11 @@ class TrainingSteps:
 
         yield from self._followed(visit, self._lane, "unpack a data set", work, self._shown, is_data=True)
 
-    def _look(self, text: str | None, request: gr.Request) -> Iterator[View]:
+    def _look(self, chosen: str | None, typed: str | None, request: gr.Request) -> Iterator[View]:
         visit = self._visit(request)
 
         def work(progress: ProgressHook) -> Looked:
-            return self._looked(self._places.find(text or "", visit.folder), progress)
+            return self._looked(self._places.find(typed or chosen or "", visit.folder), progress)
 
         yield from self._followed(visit, self._lane, "look at a data set", work, self._shown, is_data=True)
 
@@ -144,7 +144,7 @@ class TrainingSteps:
             on.mending: training_texts.mending(report), on.mend: gr.update(visible=bool(report.fixable)),
             on.form: gr.update(visible=True), on.prices: "", on.how_trouble: "",
             on.swatches: training_texts.structures(form.structures), on.archive: None,
-            asked.data: gr.update(value=value, **offered), asked.title: form.title,
+            asked.data: gr.update(value=value, **offered), asked.folder: "", asked.title: form.title,
             asked.structures: structures_text(form.structures), asked.modalities: ", ".join(form.modalities),
             asked.spacing: spacing_text(form.spacing_mm),
         }  # fmt: skip
@@ -160,7 +160,7 @@ class TrainingSteps:
     def _form(self, visit: Visit, wish: Wish) -> TrainingForm:
         """What was filled in, for the data set that was looked at."""
         _, form = visit.training.looked_at()
-        if wish.data not in (None, "", str(form.data)):
+        if wish.folder.strip() or wish.data != str(form.data):
             raise OptionError("another data set was chosen and not looked at", hint="Press “Look at it” first.")
         if wish.minutes is None:
             raise OptionError("the minutes are not given", hint="Say how long the steps may take, such as 10.")
