@@ -61,9 +61,9 @@ class Wish:
     @classmethod
     def of(cls, *values: Any) -> Wish:
         """What was filled in; a box that the browser has not drawn yet is empty."""
-        data, folder, title, structures, modalities, spacing, depth, minutes, replay, changes = values
-        typed: Any = (str(text or "") for text in (folder, title, structures, modalities, spacing))
-        return cls(data, *typed, depth, minutes, replay, str(changes or ""))
+        data, *typed, depth, minutes, replay, changes = values
+        folder, title, structures, modalities, spacing = (str(text or "") for text in typed)
+        return cls(data, folder, title, structures, modalities, spacing, depth, minutes, replay, str(changes or ""))
 
 
 @dataclass
