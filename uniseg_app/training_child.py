@@ -79,8 +79,7 @@ def main(folder: Path) -> int:
         if not _patiently_locked(alive):
             return 1  # another process does it already
         try:
-            with _device(folder, reporter):
-                _train(folder, reporter)
+            _work(folder, reporter)
         except Cancelled:
             reporter.say("paused")
         except KeyboardInterrupt:
@@ -98,25 +97,38 @@ def main(folder: Path) -> int:
     return 0
 
 
-def _train(folder: Path, reporter: Reporter) -> None:
-    from uniseg_model.training.run import RunFolder
+def _work(folder: Path, reporter: Reporter) -> None:
+    """Train to the end or until somebody stops it, also while it waits for its turn.
 
-    request = replace(read_request(folder), resume=(folder / "plan.json").exists())
+    Raises:
+        Cancelled: somebody wants it to pause.
+    """
     try:
-        if not request.resume or reporter.wish() != STOP:
-            reporter.hook(Progress("load weights"))
-            training, price = prepare_tuning(request)
-            write_json(folder / "price.json", price.to_dict())
-            _finish(folder, reporter, "done", tune(request, training, reporter.hook))
-            return
+        with _device(folder, reporter):
+            _train(folder, reporter)
     except Cancelled:
         if reporter.wish() != STOP:
             raise
+        _stop(folder, reporter)
+
+
+def _train(folder: Path, reporter: Reporter) -> None:
+    request = replace(read_request(folder), resume=(folder / "plan.json").exists())
+    reporter.hook(Progress("load weights"))
+    training, price = prepare_tuning(request)
+    write_json(folder / "price.json", price.to_dict())
+    _finish(folder, reporter, "done", tune(request, training, reporter.hook))
+
+
+def _stop(folder: Path, reporter: Reporter) -> None:
+    """Keep the best so far."""
+    from uniseg_model.training.run import RunFolder
+
     run = RunFolder(folder)
-    if not run.best.exists():
+    if run.best.exists():
+        _finish(folder, reporter, "stopped", conclude(read_request(folder), run))
+    else:
         reporter.say("stopped", "it was stopped before anything was learned")
-        return
-    _finish(folder, reporter, "stopped", conclude(request, run))
 
 
 def _finish(folder: Path, reporter: Reporter, state: str, found: dict[str, Any]) -> None:

@@ -36,7 +36,7 @@ from uniseg_app.run_files import (
     read_status,
     write_request,
 )  # fmt: skip
-from uniseg_app.settings import settings_path
+from uniseg_app.settings import read_settings, settings_path
 from uniseg_app.tuning import TuningRequest, take_into_use
 from uniseg_model.errors import FileFormatError, OptionError, OutputError, TrainingError
 from uniseg_model.files import WRITE_HINT, make_folder, try_lock, whole_file
@@ -257,11 +257,13 @@ class TrainingRuns:
         """Delete a run with all it has learned; what was installed from it stays, as far as it was a pack.
 
         Raises:
-            OptionError: there is no such run, or it is under way. OutputError: it cannot be deleted.
+            OptionError: there is no such run, it is under way, or the weights in use are its. OutputError: it cannot be deleted.
         """
         info = self.info(id)
         if info.is_active:
             raise OptionError(f"the run {info.title!r} is {info.state}", hint="Stop it first.")
+        if (used := read_settings().weights) and used.resolve().is_relative_to(self._folder(id).resolve()):
+            raise OptionError(f"the weights in use are those of the run {info.title!r}", hint="Take others into use first.")
         try:
             shutil.rmtree(self._folder(id))
         except OSError as exc:

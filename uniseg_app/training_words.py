@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from uniseg_app import wording
@@ -12,7 +13,7 @@ from uniseg_app.training_runs import Comparison, RunInfo
 from uniseg_model.doctor.findings import Report
 
 SERVER_WIDE = "Runs belong to this machine, not to a page: everybody who may open it sees and steers them."
-CORRECTIONS = "Corrected answers of your own, to learn from."
+CORRECTIONS = "Segment a scan, correct the labels in an editor of yours, and drop them here: they become cases to learn from."
 
 DEPTH_TITLES = {"pack": "Pack: a small add-on", "full": "Full: all weights learn", "backbone": "Backbone: this task only"}
 DEPTH_ABOUT = {
@@ -30,8 +31,9 @@ _COUNTED = {"prepare cases": "case", "train": "step"}
 _ASKED = {
     "data": "Data set", "depth": "Depth", "minutes": "Minutes", "iterations": "Steps", "weights": "Started from",
     "pack": "Went on from", "replay": "Old tasks replayed", "fold": "Fold", "folds": "Folds", "changes": "Settings", "task": "Task",
-    "task_file": "Task file", "device": "Device",
+    "device": "Device",
 }  # fmt: skip
+_PATHS = ("data", "weights", "pack", "replay")  # of which the end tells enough
 _MOST_POINTS = 500  # of a curve
 
 
@@ -196,7 +198,16 @@ def comparison_rows(found: Comparison) -> list[tuple[str, str, str]]:
 
 def difference_rows(found: Comparison) -> list[tuple[str, str, str]]:
     """What was asked for differently: what, and the first and the second run's value."""
-    return [(_ASKED.get(name, name), _plain(a), _plain(b)) for name, (a, b) in found.differs.items()]
+    return [
+        (words, _value(name, a), _value(name, b))
+        for name, words in _ASKED.items()
+        if name in found.differs
+        for a, b in [found.differs[name]]
+    ]
+
+
+def _value(name: str, value: Any) -> str:
+    return "/".join(Path(value).parts[-2:]) if value and name in _PATHS else _plain(value)
 
 
 def _plain(value: Any) -> str:

@@ -15,6 +15,7 @@ import pytest
 
 from uniseg_app.pack_store import installed_packs
 from uniseg_app.run_files import read_facts
+from uniseg_app.settings import write_weights_setting
 from uniseg_app.training_runs import RunInfo, TrainingRuns, is_alive
 from uniseg_app.tuning import TuningRequest
 from uniseg_model.checkpoint import untrained
@@ -136,6 +137,12 @@ def test_a_run_outlives_its_server_a_second_waits_and_both_end(runs: TrainingRun
     second = runs.start(asked(data, base, SHORT), "second")
     waiting = wait(runs, second, lambda info: info.state == "waiting")
     assert waiting.message == f"it waits for {first} (process {holder.pid})"
+    third = runs.start(asked(data, base, SHORT), "third")
+    wait(runs, third, lambda info: info.state == "waiting")
+    runs.stop(third)
+    stopped = wait(runs, third, lambda info: not info.is_active)
+    assert (stopped.state, stopped.message) == ("stopped", "it was stopped before anything was learned")
+    runs.remove(third)
     wait(runs, first, has_learned(runs, first, 5))
     runs.stop(first)
     assert wait(runs, first, lambda info: not info.is_active).state == "stopped"
@@ -236,6 +243,18 @@ def test_a_run_that_cannot_be_started_says_so(
     with pytest.raises(OutputError, match=r"no space"):
         runs.start(asked(data, base, SHORT), "never")
     assert [path.name for path in runs.root.iterdir()] == [info.id]  # nothing is left of it
+
+
+def test_a_run_whose_weights_are_in_use_is_not_removed(runs: TrainingRuns, data: Path, base: Path) -> None:
+    id = runs.start(asked(data, base, SHORT), "used")
+    runs.stop(id)
+    wait(runs, id, lambda info: not info.is_active)
+    write_weights_setting(runs.root / id / "best.safetensors")
+    with pytest.raises(OptionError, match=r"the weights in use are those of the run 'used'. Take others into use first"):
+        runs.remove(id)
+    write_weights_setting(base)
+    runs.remove(id)
+    assert runs.history() == []
 
 
 def test_runs_that_are_not_there(runs: TrainingRuns) -> None:

@@ -96,11 +96,12 @@ def test_history_and_comparison_are_rows() -> None:
     assert run_title(done) == f"My gland, {row.begun} (done)"
     assert dice_change(RUN) == ""
     found = Comparison(
-        ((0, 0.1, None), (50, None, 0.25)), {"minutes": (10.0, 2.5), "changes": ({}, {"rate": 0.1}), "pack": (None, "p")}
+        ((0, 0.1, None), (50, None, 0.25)),
+        {"minutes": (10.0, 2.5), "changes": ({}, {"rate": 0.1}), "pack": (None, "/a/packs/p"), "task_file": (None, "t")},
     )
     assert comparison_rows(found) == [("0", "0.100", ""), ("50", "", "0.250")]
     assert difference_rows(found) == [
         ("Minutes", "10", "2.5"),
+        ("Went on from", "as usual", "packs/p"),
         ("Settings", "as usual", "rate = 0.1"),
-        ("Went on from", "as usual", "p"),
     ]

@@ -294,8 +294,10 @@ def visiting(chromium: Any, url: str) -> Iterator[Callable[..., Visitor]]:
     yield visit
     for visitor in visitors:
         visitor.page.close()
-    assert [error for visitor in visitors for error in visitor.errors] == []
-    assert [request for visitor in visitors for request in visitor.foreign_requests] == []
+    errors = [error for visitor in visitors for error in visitor.errors]
+    assert errors == [], errors
+    requests = [request for visitor in visitors for request in visitor.foreign_requests]
+    assert requests == [], requests
 
 
 class Server:

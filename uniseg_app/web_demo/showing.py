@@ -22,6 +22,7 @@ from uniseg_app.web_demo.visits import Visit
 from uniseg_model.errors import OptionError, UniSegError
 from uniseg_model.progress import Cancelled
 from uniseg_model.segmentation import Segmentation
+from uniseg_model.tasks import TaskRegistry
 
 _LOG = logging.getLogger(__name__)
 View = dict[Any, Any]
@@ -42,7 +43,7 @@ class Showing:
         return {
             on.series: gr.update(visible=False),
             on.image: texts.image_facts(volume, visit.title) if volume else "",
-            on.tasks: gr.update(choices=[(task_title(c), c.task.key) for c in offered], value=list(visit.answers)),
+            on.tasks: gr.update(choices=[(task_title(c), c.task.key) for c in offered], value=[c.task.key for c in offered if c.task.key in visit.answers]),
             on.about_tasks: texts.about_tasks(choices),
             on.progress: "", on.trouble: "",
             on.table: texts.structures(structure_rows(answers), _notes(answers)),
@@ -54,11 +55,16 @@ class Showing:
         on, stage = self._on, visit.staged()
         if stage is None:
             return {on.viewer: None}
-        layers = stage.layers(visit.labels(), self._backend.model().checkpoint.tasks)
+        layers = stage.layers(visit.labels(), self._known(visit))
         if not visit.is_plain:
             return {on.viewer: stage.scene(layers)}
         drawn = stage.slice(layers, visit.plane, visit.number)
         return {on.slice: texts.picture(drawn, f"{visit.plane} slice {visit.number}")}
+
+    def _known(self, visit: Visit) -> TaskRegistry:
+        """The tasks of the weights, and those of answers from before a pack was taken out of use."""
+        tasks = self._backend.model().checkpoint.tasks
+        return TaskRegistry([*tasks.values(), *(a.task for a in visit.answers.values() if a.task.key not in tasks)])
 
     def plain(self, visit: Visit) -> View:
         """From now on as single slices, beginning in the middle."""
@@ -108,7 +114,7 @@ class Showing:
         on, answers = self._on, list(visit.answers.values())
         if not answers:
             return {button: gr.update(visible=False) for button in (on.download, on.csv, on.glb, on.stl)}
-        files = save_answers(visit.folder / "answers", answers, self._backend.model().checkpoint.tasks)
+        files = save_answers(visit.folder / "answers", answers, self._known(visit))
         table = visit.folder / "volumes.csv"
         table.write_text(as_csv(structure_rows(answers)), encoding="utf-8")
         return {

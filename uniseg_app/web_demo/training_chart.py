@@ -44,7 +44,7 @@ def line_chart(title: str, series: Sequence[Series], highest: float | None = Non
         f'<svg x="{_LEFT}%" y="{_TOP}%" width="{_RIGHT - _LEFT}%" height="{_BOTTOM - _TOP}%" viewBox="0 0 100 100" '
         f'preserveAspectRatio="none" overflow="visible">{lines}</svg></svg>'
     )
-    legend = "".join(map(_legend, drawn)) if len(drawn) > 1 else ""
+    legend = "".join(map(_legend, series)) if len(series) > 1 else ""
     return f'<figure class="us-chart"><figcaption>{escape(title)}{legend}</figcaption>{svg}</figure>'
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -31,6 +32,7 @@ class Asked(Part):
     """What a person fills in; all of it are inputs of events. See :class:`Wish`."""
 
     data: gr.Dropdown
+    folder: gr.Textbox
     title: gr.Textbox
     structures: gr.Textbox
     modalities: gr.Textbox
@@ -43,9 +45,10 @@ class Asked(Part):
 
 @dataclass(frozen=True)
 class Wish:
-    """The values of :class:`Asked`, in its order. replay: a folder; empty for none."""
+    """The values of :class:`Asked`, in its order. folder: typed in place of ``data``. replay: a folder; empty for none."""
 
     data: str | None
+    folder: str
     title: str
     structures: str
     modalities: str
@@ -58,9 +61,9 @@ class Wish:
     @classmethod
     def of(cls, *values: Any) -> Wish:
         """What was filled in; a box that the browser has not drawn yet is empty."""
-        data, title, structures, modalities, spacing, depth, minutes, replay, changes = values
-        typed = [str(text or "") for text in (title, structures, modalities, spacing, changes)]
-        return cls(data, *typed[:4], depth=depth, minutes=minutes, replay=replay, changes=typed[4])
+        data, *typed, depth, minutes, replay, changes = values
+        folder, title, structures, modalities, spacing = (str(text or "") for text in typed)
+        return cls(data, folder, title, structures, modalities, spacing, depth, minutes, replay, str(changes or ""))
 
 
 @dataclass
@@ -111,18 +114,19 @@ class Runs(Part):
     comparison: gr.HTML
 
 
-def lay_out() -> tuple[Steps, Asked, Runs, gr.Timer]:
-    """The tab, and what makes it look at the run now and then."""
+def lay_out(below: Callable[[], Any]) -> tuple[Steps, Asked, Runs, gr.Timer, Any]:
+    """The tab, what makes it look at the run now and then, and what ``below`` lays out under the steps."""
     with gr.Row(elem_classes="us-columns us-training"):
         with gr.Column(scale=2, min_width=330, elem_classes="us-left"):
             steps, asked = _steps()
+            more = below()
         with gr.Column(scale=3, min_width=330, elem_classes="us-right"):
             runs = _runs()
-    return steps, asked, runs, gr.Timer(_EVERY_S, active=False)
+    return steps, asked, runs, gr.Timer(_EVERY_S, active=False), more
 
 
 def _steps() -> tuple[Steps, Asked]:
-    data, archive, look, cancel, data_progress, data_trouble, report, mending, mend = _data()
+    data, folder, archive, look, cancel, data_progress, data_trouble, report, mending, mend = _data()
     with gr.Column(visible=False, elem_classes="us-left") as form:
         gr.HTML(training_texts.heading(2, "What is to be found"), padding=False)
         title = gr.Textbox(label="Name of the task", max_lines=1)
@@ -134,22 +138,23 @@ def _steps() -> tuple[Steps, Asked]:
         gr.HTML(training_texts.heading(3, "How it is learned"), padding=False)
         depth = gr.Radio([(training_words.DEPTH_TITLES[key], key) for key in DEPTHS], value="pack", label="Depth", elem_classes="us-listed")  # fmt: skip
         about_depth = gr.HTML(texts.done(training_words.DEPTH_ABOUT["pack"]), padding=False)
-        replay = gr.Dropdown(label="Old tasks to train on, too: a folder with a data set of each", choices=[("None", "")], value="", visible=False, allow_custom_value=True)  # fmt: skip
+        replay = gr.Dropdown(label="Old tasks to train on, too: a folder with a data set of each", choices=[("None", "")], value="", visible=False, filterable=False)  # fmt: skip
         minutes = gr.Number(10, label="Minutes for its steps", minimum=0.1, step=1)
         with gr.Accordion("More settings", open=False):
             changes = gr.Textbox(label="Of the plan, one a line, such as rate = 0.002", lines=2, max_lines=8)
         with gr.Row():
             price, try_it = gr.Button(PRICE, size="sm", min_width=110), gr.Button(TRY, size="sm", min_width=110)
+        prices, how_progress, how_trouble = (gr.HTML(padding=False) for _ in range(3))
         start = gr.Button(START, variant="primary")
-        how_progress, how_trouble, prices = (gr.HTML(padding=False) for _ in range(3))
     steps = Steps(archive, look, data_progress, data_trouble, report, mending, mend, form, swatches, about_depth, price, try_it,
                   start, cancel, how_progress, how_trouble, prices)  # fmt: skip
-    return steps, Asked(data, title, structures, modalities, spacing, depth, minutes, replay, changes)
+    return steps, Asked(data, folder, title, structures, modalities, spacing, depth, minutes, replay, changes)
 
 
 def _data() -> tuple[Any, ...]:
     gr.HTML(training_texts.heading(1, "Data"), padding=False)
-    data = gr.Dropdown(label="Data set on this server, or its folder", choices=[], allow_custom_value=True)
+    data = gr.Dropdown(label="Data set on this server", choices=[], value=None, filterable=False)
+    folder = gr.Textbox(label="Or its folder", max_lines=1)
     archive = gr.File(label="Or a .zip of one: imagesTr, labelsTr", file_types=[".zip"], height=84, elem_classes="us-zip")
     gr.HTML('<p class="us-note" role="alert"></p>', padding=False)  # page.js writes it
     with gr.Row():
@@ -157,7 +162,7 @@ def _data() -> tuple[Any, ...]:
         cancel = gr.Button("Cancel", variant="stop", interactive=False, min_width=80)
     progress, trouble, report, mending = (gr.HTML(padding=False) for _ in range(4))
     mend = gr.Button(MEND, visible=False)
-    return data, archive, look, cancel, progress, trouble, report, mending, mend
+    return data, folder, archive, look, cancel, progress, trouble, report, mending, mend
 
 
 def _runs() -> Runs:

@@ -83,8 +83,8 @@ class DataPlaces:
             raise FileFormatError(f"there is no folder {shown(name)}", hint="Choose one from the list.")
         return found
 
-    def new(self, name: str) -> Path:
-        """A folder of our own that is not there yet, named like a title or file.
+    def kept(self, name: str) -> Path:
+        """The folder of our own of that name, which may not be there yet.
 
         Raises:
             OutputError: its parent cannot be made.
@@ -94,8 +94,17 @@ class DataPlaces:
             self.own.mkdir(mode=0o700, exist_ok=True)  # it may hold patients
         except OSError as exc:
             raise OutputError(f"{self.own} cannot be made: {exc}", hint=WRITE_HINT) from exc
+        return self.own / name
+
+    def new(self, name: str) -> Path:
+        """A folder of our own that is not there yet, named like a title or file.
+
+        Raises:
+            OutputError: its parent cannot be made.
+        """
         key = key_of(name)
-        return next(path for n in range(1, 10_000) if not (path := self.own / (key if n == 1 else f"{key}_{n}")).exists())
+        tried = (self.kept(key if n == 1 else f"{key}_{n}") for n in range(1, 10_000))
+        return next(path for path in tried if not path.exists())
 
     def keep(self, data: Path, name: str, private: Path) -> Path:
         """Where a data set stays when the visit ends: moved to a folder of our own, if it lies in the visit's.

@@ -46,6 +46,10 @@ from uniseg_model.errors import FileFormatError, GeometryError, OptionError, Uni
 from uniseg_model.progress import Cancelled, Progress, ProgressHook
 
 _LOG = logging.getLogger(__name__)
+# What was started is shown beside or, on a phone, below.
+_TO_THE_RUN = """() => {
+    if (!document.querySelector('.us-training .us-left .us-trouble')) document.querySelector('.us-training .us-right')?.scrollIntoView();
+}"""
 Looked = tuple[Report, TrainingForm]
 
 
@@ -64,20 +68,21 @@ class TrainingSteps:
     def _connect(self) -> None:
         on, asked, mine = self._on, self._asked, [*self._on.all(), *self._asked.all()]
         on.archive.upload(self._dropped, on.archive, mine, **STREAMED)
-        on.look.click(self._look, asked.data, mine, **STREAMED)
+        on.look.click(self._look, [asked.data, asked.folder], mine, **STREAMED)
         on.mend.click(self._mend, None, mine, **STREAMED)
         on.price.click(self._price, asked.all(), mine, **STREAMED)
         on.try_it.click(self._try, asked.all(), mine, **STREAMED)
-        on.start.click(self._start, asked.all(), self._outputs, **STREAMED)
+        on.start.click(self._start, asked.all(), self._outputs, **STREAMED).then(None, None, None, js=_TO_THE_RUN)
         on.cancel.click(self._cancelled, None, None, **AT_ONCE)
-        asked.structures.input(self._typed, asked.structures, on.swatches, trigger_mode="always_last", **AT_ONCE)
+        asked.structures.change(self._typed, asked.structures, on.swatches, trigger_mode="always_last", **AT_ONCE)
         asked.depth.input(_chosen_depth, asked.depth, [on.about_depth, asked.replay], **AT_ONCE)
 
-    def offered(self) -> View:
+    def offered(self, visit: Visit) -> View:
         """The data sets that there are now."""
+        visit.training.is_new("sets", choices := self._places.sets())
         homes = [(f"Those in {name}", str(path)) for name, path in self._places.homes]
         return {
-            self._asked.data: gr.update(choices=self._places.sets()),
+            self._asked.data: gr.update(choices=choices),
             self._asked.replay: gr.update(choices=[("None", ""), *homes]),
         }
 
@@ -103,11 +108,11 @@ class TrainingSteps:
 
         yield from self._followed(visit, self._lane, "unpack a data set", work, self._shown, is_data=True)
 
-    def _look(self, text: str | None, request: gr.Request) -> Iterator[View]:
+    def _look(self, chosen: str | None, typed: str | None, request: gr.Request) -> Iterator[View]:
         visit = self._visit(request)
 
         def work(progress: ProgressHook) -> Looked:
-            return self._looked(self._places.find(text or "", visit.folder), progress)
+            return self._looked(self._places.find(typed or chosen or "", visit.folder), progress)
 
         yield from self._followed(visit, self._lane, "look at a data set", work, self._shown, is_data=True)
 
@@ -131,30 +136,31 @@ class TrainingSteps:
         on, asked = self._on, self._asked
         (report, form), choices = looked, self._places.sets()
         visit.training.report, visit.training.form = looked
-        value = str(report.folder)
-        here = [] if value in [path for _, path in choices] else [(self._places.title(report.folder), value)]
+        value, title = str(report.folder), self._places.title(report.folder)
+        here = [] if value in [path for _, path in choices] else [(title, value)]
+        offered = {"choices": [*here, *choices]} if visit.training.is_new("sets", [*here, *choices]) else {}
         return {
-            on.report: training_texts.report(report, self._places.title(report.folder)),
+            on.report: training_texts.report(report, title),
             on.mending: training_texts.mending(report), on.mend: gr.update(visible=bool(report.fixable)),
             on.form: gr.update(visible=True), on.prices: "", on.how_trouble: "",
             on.swatches: training_texts.structures(form.structures), on.archive: None,
-            asked.data: gr.update(choices=[*here, *choices], value=value), asked.title: form.title,
+            asked.data: gr.update(value=value, **offered), asked.folder: "", asked.title: form.title,
             asked.structures: structures_text(form.structures), asked.modalities: ", ".join(form.modalities),
             asked.spacing: spacing_text(form.spacing_mm),
         }  # fmt: skip
 
     # Task and price -----------------------------------------------------------------------------------------------------
 
-    def _typed(self, text: str) -> str:
+    def _typed(self, text: str | None) -> str:
         try:
-            return training_texts.structures(structures_in(text))
+            return training_texts.structures(structures_in(text or ""))
         except UniSegError as exc:
             return texts.trouble(exc)
 
     def _form(self, visit: Visit, wish: Wish) -> TrainingForm:
         """What was filled in, for the data set that was looked at."""
         _, form = visit.training.looked_at()
-        if wish.data not in (None, "", str(form.data)):
+        if wish.folder.strip() or wish.data != str(form.data):
             raise OptionError("another data set was chosen and not looked at", hint="Press “Look at it” first.")
         if wish.minutes is None:
             raise OptionError("the minutes are not given", hint="Say how long the steps may take, such as 10.")
@@ -218,8 +224,9 @@ class TrainingSteps:
         seen = visit.training
         if seen.report and seen.form:
             seen.report, seen.form = _moved(seen.report, data), replace(seen.form, data=data)
+        offered = {"choices": choices} if seen.is_new("sets", choices := self._places.sets()) else {}
         return {
-            self._asked.data: gr.update(choices=self._places.sets(), value=str(data)),
+            self._asked.data: gr.update(value=str(data), **offered),
             self._on.how_progress: texts.done("Started: it goes on by itself, also when this page is closed."),
             **self._started(visit, id),
         }

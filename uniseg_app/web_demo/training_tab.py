@@ -17,7 +17,7 @@ from uniseg_app.backend import Backend
 from uniseg_app.run_files import read_request
 from uniseg_app.training_runs import RunInfo, TrainingRuns
 from uniseg_app.tuning import find_task
-from uniseg_app.web_demo import texts, training_texts
+from uniseg_app.web_demo import texts, training_correct, training_texts
 from uniseg_app.web_demo.segment_tab import AT_ONCE, SegmentTab
 from uniseg_app.web_demo.showing import View
 from uniseg_app.web_demo.training_controls import lay_out
@@ -37,14 +37,18 @@ class TrainingTab:
     def __init__(self, backend: Backend, visits: Visits, segment: SegmentTab, header: gr.HTML, places: DataPlaces) -> None:
         self._backend, self._visits, self._segment, self._header = backend, visits, segment, header
         self._runs = TrainingRuns()
-        steps, self._asked, self._on, self._timer = lay_out()
+        steps, self._asked, self._on, self._timer, correction = lay_out(training_correct.lay_out)
         every = [*steps.all(), *self._asked.all(), *self._on.all()]
         self._steps = TrainingSteps(steps, self._asked, backend, visits, self._runs, places, self._started, every)
+        self._correction = correction
+        self._corrector = training_correct.Corrector(
+            correction, backend, visits, self._runs, places, self._started, self._on.all(), self._asked.minutes
+        )
         self._connect()
 
     def connect_tabs(self, own: gr.Tab, others: Sequence[gr.Tab]) -> None:
         """Runs are looked at while the tab is open."""
-        own.select(self._opened, None, [*self._asked.all(), *self._on.all(), self._timer], **AT_ONCE)
+        own.select(self._opened, None, [*self._asked.all(), *self._on.all(), *self._correction.all(), self._timer], **AT_ONCE)
         for other in others:
             other.select(lambda: gr.Timer(active=False), None, self._timer, **AT_ONCE)
 
@@ -70,7 +74,13 @@ class TrainingTab:
     # What is shown ----------------------------------------------------------------------------------------------------
 
     def _opened(self, request: gr.Request) -> View:
-        return {**self._steps.offered(), **self._views(self._visit(request)), self._timer: gr.Timer(active=True)}
+        visit = self._visit(request)
+        return {
+            **self._steps.offered(visit),
+            **self._corrector.offered(visit),
+            **self._views(visit),
+            self._timer: gr.Timer(active=True),
+        }
 
     def _ticked(self, request: gr.Request) -> View:
         return self._views(self._visit(request)) or {self._on.state: gr.skip()}

@@ -155,10 +155,8 @@ def comparison(found: Comparison, first: str, second: str) -> str:
     b = [(step, value) for step, _, value in found.rows if value is not None]
     chart = line_chart("Validation Dice", [Series(first, a, BLUE), Series(second, b, ORANGE, "7 4")], 1.0)
     differs = training_words.difference_rows(found)
-    asked = (
-        table("Differences", ("Asked for", "First", "Second"), differs) if differs else texts.done("The same was asked for.")
-    )
-    head = ("Step", "First, Dice", "Second, Dice")
+    asked = table("Differences", ("Asked for", first, second), differs) if differs else texts.done("The same was asked for.")
+    head = ("Step", first, second)
     return f"{chart}{asked}<details><summary>Step by step</summary>{table('Dice', head, training_words.comparison_rows(found), numbers=2)}</details>"
 
 
