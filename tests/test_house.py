@@ -29,7 +29,7 @@ ONLY_IN = {
     "highdicom": ("uniseg_model/io/",),
     "dask": ("uniseg_model/batch.py",),
     "typer": ("uniseg_app/cli/",),
-    "PIL": ("uniseg_model/prompts/sheet.py", "uniseg_app/web_demo/"),
+    "PIL": ("uniseg_model/prompts/sheet.py", "uniseg_app/preview_pictures.py", "uniseg_app/web_demo/"),
 }
 TORCH_AT_TOP = (
     "uniseg_model/network/",

@@ -10,7 +10,8 @@ from uniseg_app.pack_store import base_of, packs_for
 from uniseg_app.settings import settings_path
 from uniseg_model.dataset import TASK_FILE
 from uniseg_model.doctor.layout import find_pairs
-from uniseg_model.errors import FileFormatError
+from uniseg_model.errors import FileFormatError, OutputError
+from uniseg_model.files import WRITE_HINT, make_folder
 from uniseg_model.tasks import Task, read_tasks
 from uniseg_model.training.corrected import read_provenance
 
@@ -18,6 +19,19 @@ from uniseg_model.training.corrected import read_provenance
 def my_data_folder() -> Path:
     """Where they are kept: ``data`` beside the settings file."""
     return settings_path().parent / "data"
+
+
+def make_private_folder(path: Path) -> None:
+    """Make a folder that only its owner may look into, as it may hold patients, with all above it.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    make_folder(path.parent)
+    try:
+        path.mkdir(mode=0o700, exist_ok=True)
+    except OSError as exc:
+        raise OutputError(f"{path} cannot be made: {exc}", hint=WRITE_HINT) from exc
 
 
 def task_files_folder() -> Path:

@@ -9,8 +9,9 @@ import pytest
 
 pytest.importorskip("gradio")
 
+from uniseg_app.own_data import my_data_folder
 from uniseg_app.web_demo.app import WebRequest, _places, serve
-from uniseg_app.web_demo.training_places import DataPlaces, my_data_folder
+from uniseg_app.web_demo.training_places import DataPlaces
 from uniseg_app.web_demo.training_zip import receive_data_set
 from uniseg_model.errors import FileFormatError, OptionError, OutputError, UniSegError
 

@@ -17,7 +17,7 @@ from uniseg_app.training_runs import Comparison, RunInfo
 from uniseg_app.training_words import Curve
 from uniseg_app.web_demo import training_texts
 from uniseg_app.web_demo.training_chart import Series, line_chart, nice_top
-from uniseg_app.web_demo.training_pictures import preview_pictures
+from uniseg_app.web_demo.training_pictures import preview
 from uniseg_app.web_demo.training_seen import TrainingSeen
 from uniseg_model.doctor.findings import Expected, Finding, Report
 from uniseg_model.errors import OptionError
@@ -65,9 +65,9 @@ def test_a_preview_is_shown_as_radiologists_look_at_it() -> None:
     """Stored towards the right and the front, the patient's right comes to the left and the front up; voxels keep their shape."""
     image, labels = np.zeros((4, 8), np.float32), np.zeros((4, 8), np.uint8)
     image[3, 7], labels[3, 7] = 100, 1  # front right
-    preview = Preview(image, labels, 0 * labels, 50, 0.5, "gland", "case 7")
+    found = Preview(image, labels, 0 * labels, 50, 0.5, "gland", "case 7")
     task = Task("gland", "Gland", ("T2",), (Label("gland", "#FF0000"),), (1.0, 2.0, 1.0), ("zscore",), "RAS")
-    html = preview_pictures(preview, task)
+    html = preview(found, task)
     pictures = [np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))) for data in re.findall(r"base64,([^\"]+)", html)]
     assert [picture.shape for picture in pictures] == [(320, 320, 3)] * 3
     assert pictures[0][0, 0].tolist() == [255, 255, 255]
@@ -75,7 +75,7 @@ def test_a_preview_is_shown_as_radiologists_look_at_it() -> None:
     assert pictures[2][0, 0].tolist() == [255, 255, 255]
     assert pictures[1][-1, -1].tolist() == [0, 0, 0]
     assert "case 7, after step 50: Dice of the whole validation 0.500" in html
-    stored = re.findall(r"base64,([^\"]+)", preview_pictures(preview, None))[0]
+    stored = re.findall(r"base64,([^\"]+)", preview(found, None))[0]
     assert np.asarray(Image.open(io.BytesIO(base64.b64decode(stored))))[-1, -1].tolist() == [255, 255, 255]
 
 

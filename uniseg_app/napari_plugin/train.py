@@ -18,14 +18,21 @@ from uniseg_app.napari_plugin.train_how import HowBox
 from uniseg_app.napari_plugin.train_layers import Added, LayersBox, add_pair
 from uniseg_app.napari_plugin.train_runs import RunsBox, Seen
 from uniseg_app.napari_plugin.train_task import TaskForm
-from uniseg_app.own_data import free_name, my_data_folder, my_data_sets, pack_of, task_files_folder, way_to_improve
+from uniseg_app.own_data import (
+    free_name,
+    make_private_folder,
+    my_data_folder,
+    my_data_sets,
+    pack_of,
+    task_files_folder,
+    way_to_improve,
+)
 from uniseg_app.training_form import TrainingForm, changes_in, price_of, request_of, suggest, task_of, try_two_steps
 from uniseg_app.training_runs import TrainingRuns
 from uniseg_model.doctor.examine import examine
 from uniseg_model.doctor.findings import Report
 from uniseg_model.doctor.mend import mend
 from uniseg_model.errors import OptionError, UniSegError
-from uniseg_model.files import make_folder
 from uniseg_model.progress import Cancelled
 
 _EVERY_MS, _PAUSE_MS = 1000, 500
@@ -130,7 +137,7 @@ class TrainPanel(Panel):
         out = free_name(my_data_folder(), f"{report.folder.resolve().name}_mended")
 
         def work(progress: Any) -> Path:
-            make_folder(out.parent)
+            make_private_folder(out.parent)
             return mend(report, out, progress).folder
 
         self.data.wait(f"Writing a mended copy: {out}")

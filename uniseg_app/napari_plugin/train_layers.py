@@ -16,7 +16,7 @@ from uniseg_app.napari_plugin.answers import answer_of, structures_of
 from uniseg_app.napari_plugin.image_box import ImageBox
 from uniseg_app.napari_plugin.layers import Given, Seen, placed
 from uniseg_app.napari_plugin.parts import button, combo_box, named_for_all, say, text
-from uniseg_app.own_data import Correction, corrected_folder, corrections_in, my_data_folder, task_in
+from uniseg_app.own_data import Correction, corrected_folder, corrections_in, make_private_folder, my_data_folder, task_in
 from uniseg_app.training_form import TrainingForm, colored, key_of, suggested_images, task_of
 from uniseg_model.errors import GeometryError, OptionError
 from uniseg_model.segmentation import Segmentation
@@ -148,6 +148,7 @@ def add_pair(pair: Pair, known_tasks: Iterable[Task] = ()) -> Added:
             "the labels are empty: nothing is painted in them", hint="Paint the structure, or choose another layer."
         )
     task = answer.task if answer else _task_of(pair, one.volume, labels, known_tasks)
+    make_private_folder(my_data_folder())
     folder = corrected_folder(task.key) if answer else my_data_folder() / task.key
     predicted = Segmentation(task, one.to_volume(answer.labels()), one.volume, answer.record) if answer else None
     case, provenance = add_case(folder, one.volume, labels, task, predicted)

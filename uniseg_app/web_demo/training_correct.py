@@ -9,9 +9,10 @@ from typing import Any
 
 import gradio as gr
 
-from uniseg_app import pack_store, training_words
+from uniseg_app import training_words
 from uniseg_app.backend import Backend
 from uniseg_app.commands import find_weights
+from uniseg_app.own_data import corrected_folder, task_files_folder, way_to_improve
 from uniseg_app.training_form import form_of, request_of
 from uniseg_app.training_runs import TrainingRuns
 from uniseg_app.web_demo import texts
@@ -82,7 +83,7 @@ class Corrector:
         visit = self._visits.of(request.session_hash)
         try:
             answer = _answer(visit, key)
-            folder = self._places.kept(f"corrected_{answer.task.key}")
+            folder = self._places.kept(corrected_folder(answer.task.key).name)
             case, found = add_correction(folder, visit, answer, Path(path))
             n = len(label_files(folder))
             told = texts.done(f"Added as {case}, {found.n_changed} voxels changed; {n} corrected {'case' if n == 1 else 'cases'} of {answer.task.title}.")  # fmt: skip
@@ -106,15 +107,14 @@ class Corrector:
     def _begin(self, answer: Segmentation, minutes: float) -> str:
         """A pack goes on from where it is; a task of the weights themselves is learned by all of them."""
         task, weights = answer.task, find_weights(self._backend.weights)
-        folder = self._places.kept(f"corrected_{task.key}")
+        folder = self._places.kept(corrected_folder(task.key).name)
         n = len(label_files(folder))
         if n < _FEWEST:
             raise OptionError(f"there {'is' if n == 1 else 'are'} {n} corrected {'case' if n == 1 else 'cases'} of {task.title}, at least {_FEWEST} are needed, "
                               "one of them to validate on", hint="Correct another scan.")  # fmt: skip
-        packs = [p.path for p in pack_store.packs_for(pack_store.base_of(weights) or "") if p.facts.task.key == task.key]
-        depth, pack = ("pack", packs[0]) if packs else ("full", None)
+        depth, pack = way_to_improve(task.key, weights)
         form = replace(form_of(folder, task), depth=depth, pack=pack, weights=weights, minutes=minutes)
-        return self._runs.start(request_of(form, self._places.own.parent / "tasks"), f"{task.title}, corrected")
+        return self._runs.start(request_of(form, task_files_folder()), f"{task.title}, corrected")
 
 
 def add_correction(folder: Path, visit: Visit, answer: Segmentation, labels: Path) -> tuple[str, Provenance]:

@@ -1,64 +1,19 @@
-"""How far a training is, in pictures: a slice of a validation case with its truth and with the answer so far."""
+"""How far a training is, as a piece of the page: a slice of a validation case with its truth and with the answer so far."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from html import escape
 
-import numpy as np
-from PIL import Image
-
-from uniseg_app.training_form import COLORS
+from uniseg_app import preview_pictures
 from uniseg_app.web_demo import texts
-from uniseg_app.web_demo.display import rgb
 from uniseg_model.tasks import Task
 from uniseg_model.training.preview import Preview
 
-_SIDE = 320  # pixels of the longer one
-_STRENGTH = 0.6  # of colours over grey values
 
-
-def preview_pictures(preview: Preview, task: Task | None) -> str:
-    """Image, truth and answer beside each other. task: whose colours, spacing and axes; None where nobody knows it any more."""
-    colors = [label.color for label in task.labels] if task else list(COLORS)
-    turn = _turn(task.axes if task else "stored")
-    image, truth, answer = (array[turn] for array in (preview.image, preview.truth, preview.answer))
-    size = _size(image.shape, task.spacing_mm[1:] if task else (1.0, 1.0))
-    grey = _grey(image, size)
-    parts = {"Image": grey, "Truth": _over(grey, truth, colors, size), "Answer so far": _over(grey, answer, colors, size)}
+def preview(found: Preview, task: Task | None) -> str:
+    """Image, truth and answer beside each other. task: see ``preview_pictures``."""
     figures = "".join(
-        f"<figure>{texts.picture(picture, f'{name}, {preview.source}, step {preview.step}')}<figcaption>{name}</figcaption></figure>"
-        for name, picture in parts.items()
+        f"<figure>{texts.picture(picture, f'{name}, {found.source}, step {found.step}')}<figcaption>{name}</figcaption></figure>"
+        for name, picture in preview_pictures.preview_pictures(found, task).items()
     )
-    told = f"Validation case {preview.source}, after step {preview.step}: Dice of the whole validation {preview.mean_dice:.3f}."
-    return f'<div class="us-preview">{figures}</div><p class="us-done">{escape(told)}</p>'
-
-
-def _turn(axes: str) -> tuple[slice, slice]:
-    """As radiologists look at it, where the axes tell how: the front up, the patient's right on the left; else as stored."""
-    back, plain = slice(None, None, -1), slice(None)
-    if axes[0] not in "RL" or axes[1] not in "AP":
-        return plain, plain
-    return back if axes[1] == "A" else plain, back if axes[0] == "R" else plain
-
-
-def _size(shape: tuple[int, ...], spacing_mm: Sequence[float]) -> tuple[int, int]:
-    """Width and height in pixels such that a millimetre is as long in both."""
-    high, wide = (n * mm for n, mm in zip(shape, spacing_mm, strict=True))
-    scale = _SIDE / max(high, wide)
-    return max(1, round(wide * scale)), max(1, round(high * scale))
-
-
-def _grey(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    low, high = np.percentile(image, [1, 99.5])
-    levels = np.clip((image - low) / max(float(high - low), 1e-6), 0, 1) * 255
-    large = Image.fromarray(levels.astype(np.uint8)).resize(size, Image.Resampling.BILINEAR)
-    return np.repeat(np.asarray(large)[..., None], 3, axis=2)
-
-
-def _over(grey: np.ndarray, labels: np.ndarray, colors: Sequence[str], size: tuple[int, int]) -> np.ndarray:
-    table = np.zeros((256, 3))
-    table[1 : len(colors) + 1] = [rgb(color) for color in colors[:255]]
-    large = np.asarray(Image.fromarray(np.ascontiguousarray(labels)).resize(size, Image.Resampling.NEAREST))
-    mixed = (1 - _STRENGTH) * grey + _STRENGTH * table[large]
-    return np.where((large > 0)[..., None], mixed, grey).astype(np.uint8)
+    return f'<div class="us-preview">{figures}</div><p class="us-done">{escape(preview_pictures.preview_sentence(found))}</p>'

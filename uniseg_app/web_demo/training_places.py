@@ -8,20 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from uniseg_app.settings import settings_path
+from uniseg_app.own_data import free_name, is_data_set, make_private_folder, my_data_folder
 from uniseg_app.training_form import key_of
 from uniseg_app.web_demo.words import shown
-from uniseg_model.doctor.layout import find_pairs
 from uniseg_model.errors import FileFormatError, OptionError, OutputError
-from uniseg_model.files import WRITE_HINT, make_folder
+from uniseg_model.files import WRITE_HINT
 
 MY_DATA = "my data"
 _MOST_SETS = 200
-
-
-def my_data_folder() -> Path:
-    """Where data sets are kept that outlive a visit: ``data`` beside the settings file."""
-    return settings_path().parent / "data"
 
 
 @dataclass(frozen=True)
@@ -50,7 +44,7 @@ class DataPlaces:
 
     def sets(self) -> list[tuple[str, str]]:
         """The data sets in these folders and one level below, as titles and paths."""
-        found = [(self.title(path), str(path)) for _, home in self.homes for path in _folders(home) if _is_set(path)]
+        found = [(self.title(path), str(path)) for _, home in self.homes for path in _folders(home) if is_data_set(path)]
         return list(dict.fromkeys(found))[:_MOST_SETS]
 
     def title(self, path: Path) -> str:
@@ -89,11 +83,7 @@ class DataPlaces:
         Raises:
             OutputError: its parent cannot be made.
         """
-        make_folder(self.own.parent)
-        try:
-            self.own.mkdir(mode=0o700, exist_ok=True)  # it may hold patients
-        except OSError as exc:
-            raise OutputError(f"{self.own} cannot be made: {exc}", hint=WRITE_HINT) from exc
+        make_private_folder(self.own)
         return self.own / name
 
     def new(self, name: str) -> Path:
@@ -102,9 +92,8 @@ class DataPlaces:
         Raises:
             OutputError: its parent cannot be made.
         """
-        key = key_of(name)
-        tried = (self.kept(key if n == 1 else f"{key}_{n}") for n in range(1, 10_000))
-        return next(path for path in tried if not path.exists())
+        make_private_folder(self.own)
+        return free_name(self.own, key_of(name))
 
     def keep(self, data: Path, name: str, private: Path) -> Path:
         """Where a data set stays when the visit ends: moved to a folder of our own, if it lies in the visit's.
@@ -133,10 +122,3 @@ def _folders(home: Path) -> Iterator[Path]:
     if home.is_dir():
         yield home
         yield from sorted(path for path in home.glob("[!.]*") if path.is_dir() and not path.is_symlink())
-
-
-def _is_set(path: Path) -> bool:
-    try:
-        return bool(find_pairs(path)[1])
-    except (FileFormatError, OSError):
-        return False

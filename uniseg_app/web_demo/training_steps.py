@@ -14,6 +14,7 @@ from uniseg_app import training_words
 from uniseg_app.backend import Backend
 from uniseg_app.commands import find_weights
 from uniseg_app.jobs import Job, Lane, State, wait
+from uniseg_app.own_data import task_files_folder
 from uniseg_app.training_form import (
     DEPTHS,
     TrainingForm,
@@ -214,7 +215,7 @@ class TrainingSteps:
             request_of(form, visit.folder)  # what is wrong is told before anything is moved
             progress(Progress("keep data"))
             data = self._places.keep(form.data, form.title, visit.folder)
-            asked = request_of(replace(form, data=data), self._places.own.parent / "tasks")
+            asked = request_of(replace(form, data=data), task_files_folder())
             return self._runs.start(asked, form.title.strip()), data
 
         yield from self._followed(visit, self._lane, "start a training", work, self._begun)

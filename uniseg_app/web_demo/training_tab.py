@@ -5,28 +5,23 @@ Runs belong to the server. What a visit has in hand is which of them it looks at
 
 from __future__ import annotations
 
-import filecmp
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 import gradio as gr
 
 from uniseg_app import pack_store, training_words
 from uniseg_app.backend import Backend
-from uniseg_app.run_files import read_request
+from uniseg_app.run_watch import INSTALL, PAUSE, REMOVE, RESUME, RETIRE, STOP, actions, installed_key, task_of_run, watched
 from uniseg_app.training_runs import RunInfo, TrainingRuns
-from uniseg_app.tuning import find_task
-from uniseg_app.web_demo import texts, training_correct, training_texts
+from uniseg_app.web_demo import texts, training_correct, training_pictures, training_texts
 from uniseg_app.web_demo.segment_tab import AT_ONCE, SegmentTab
 from uniseg_app.web_demo.showing import View
 from uniseg_app.web_demo.training_controls import lay_out
-from uniseg_app.web_demo.training_pictures import preview_pictures
 from uniseg_app.web_demo.training_places import DataPlaces
 from uniseg_app.web_demo.training_steps import TrainingSteps
 from uniseg_app.web_demo.visits import Visit, Visits
 from uniseg_model.errors import FileFormatError, OptionError, UniSegError
-from uniseg_model.tasks import Task
 
 _SOON = {"pause": "It pauses after its step.", "stop": "It stops after its step, and its best is judged and kept."}
 
@@ -101,7 +96,7 @@ class TrainingTab:
             infos = self._runs.history()
         except UniSegError as exc:
             return {on.trouble: texts.trouble(exc)}
-        info = _watched(infos, seen.run)
+        info = watched(infos, seen.run)
         view = {on.history: training_texts.history(infos)} if seen.is_new("history", infos) else {}
         choices = [(training_words.run_title(one), one.id) for one in infos]
         if seen.is_new("run", (choices, info and info.id)):
@@ -133,18 +128,14 @@ class TrainingTab:
             preview = self._runs.preview(info.id) if info else None
         if not visit.training.is_new("preview", info and (info.id, preview and preview.step)):
             return {}
-        return {self._on.preview: preview_pictures(preview, self._task(info)) if info and preview else ""}
+        return {
+            self._on.preview: training_pictures.preview(preview, task_of_run(self._runs, info.id)) if info and preview else ""
+        }
 
     def _buttons(self, info: RunInfo | None) -> View:
-        on = self._on
-        is_active, state = (info.is_active, info.state) if info else (False, "")
-        has_better = bool(info and info.result and info.result["verdict"]["is_better"])
-        is_installed = bool(info and self._installed(info))
-        shown = {
-            on.pause: is_active, on.stop: is_active or state in ("paused", "interrupted"), on.resume: bool(info and info.may_resume),
-            on.install: has_better and not is_installed, on.retire: is_installed, on.remove: bool(info) and not is_active,
-        }  # fmt: skip
-        return {button: gr.update(visible=is_of_use) for button, is_of_use in shown.items()}
+        on, may = self._on, actions(info) if info else frozenset()
+        buttons = {PAUSE: on.pause, STOP: on.stop, RESUME: on.resume, INSTALL: on.install, RETIRE: on.retire, REMOVE: on.remove}
+        return {button: gr.update(visible=action in may) for action, button in buttons.items()}
 
     def _beside(self, visit: Visit, info: RunInfo | None, infos: Sequence[RunInfo]) -> View:
         """The comparison with another run, where one was chosen."""
@@ -164,24 +155,6 @@ class TrainingTab:
         first, second = (f"{one.title}, {training_words.begun(one)}" for one in (info, other))
         return training_texts.comparison(self._runs.compare(info.id, other.id), first, second)
 
-    def _task(self, info: RunInfo) -> Task | None:
-        """What a run learns; None where its files are gone."""
-        try:
-            request = read_request(self._runs.root / info.id)
-            return find_task(request.data, request.task_file, request.task)
-        except UniSegError:
-            return None
-
-    def _installed(self, info: RunInfo) -> str:
-        """Key of the task, where it is this run's pack that is installed."""
-        if info.result is None or info.depth != "pack":
-            return ""
-        made, key = Path(info.result["result"]), str(info.result["verdict"]["task"])
-        with suppress(UniSegError, OSError):
-            packs = [pack.path for pack in pack_store.installed_packs() if pack.facts.task.key == key]
-            return key if any(filecmp.cmp(made, path) for path in packs) else ""
-        return ""
-
     # Steering ---------------------------------------------------------------------------------------------------------
 
     def _steered(self, act: Callable[[Visit, RunInfo], View]) -> Callable[[gr.Request], View]:
@@ -191,7 +164,7 @@ class TrainingTab:
             visit = self._visit(request)
             closed = {self._on.sure_box: gr.update(visible=False)}
             try:
-                info = _watched(self._runs.history(), visit.training.run)
+                info = watched(self._runs.history(), visit.training.run)
                 if info is None:
                     raise OptionError("there is no run", hint="Start one on the left.")
                 told = act(visit, info)
@@ -215,7 +188,7 @@ class TrainingTab:
 
     def _install(self, visit: Visit, info: RunInfo) -> View:
         self._runs.install(info.id)
-        task, words = self._task(info), "It is in use now."
+        task, words = task_of_run(self._runs, info.id), "It is in use now."
         if info.depth == "pack":
             words = f"“{task.title if task else info.title}” is in the list of the Segment tab now."
         elif self._backend.weights is not None:
@@ -223,7 +196,7 @@ class TrainingTab:
         return self._offered_anew(visit, words)
 
     def _retire(self, visit: Visit, info: RunInfo) -> View:
-        pack_store.remove(self._installed(info))
+        pack_store.remove(installed_key(info))
         return self._offered_anew(visit, "It is in no list any more; the run still has it.")
 
     def _offered_anew(self, visit: Visit, words: str) -> View:
@@ -244,7 +217,7 @@ class TrainingTab:
 
     def _noted(self, text: str, request: gr.Request) -> View:
         visit = self._visit(request)
-        info = _watched(self._runs.history(), visit.training.run)
+        info = watched(self._runs.history(), visit.training.run)
         if info:
             self._runs.note(info.id, text)
         return {**self._views(visit), self._on.trouble: texts.done("The note is kept.")}
@@ -253,9 +226,3 @@ class TrainingTab:
         visit = self._visit(request)
         visit.training.other = id or ""
         return self._views(visit) or {self._on.comparison: gr.skip()}
-
-
-def _watched(infos: Sequence[RunInfo], id: str) -> RunInfo | None:
-    """The run of that id, else one that is under way, else the newest."""
-    chosen = next((info for info in infos if info.id == id), None)
-    return chosen or next((info for info in reversed(infos) if info.is_active), None) or next(iter(infos), None)
