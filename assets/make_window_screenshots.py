@@ -28,7 +28,7 @@ from uniseg_app.napari_plugin.segment import SegmentPanel
 from uniseg_app.napari_plugin.train import TrainPanel
 from uniseg_app.own_data import my_data_folder
 from uniseg_app.prompt_words import CHANGE, IMAGE
-from uniseg_app.run_watch import INSTALL
+from uniseg_app.run_watch import REMOVE
 
 HERE = Path(__file__).parent
 SIZE = (1280, 800)
@@ -128,7 +128,7 @@ def take_train(viewer: Any) -> None:
     rest(lambda: panel.is_idle)
     shoot(viewer, panel, "train-data")
     panel.how.start.click()
-    rest(lambda: not panel.runs.buttons[INSTALL].isHidden())
+    rest(lambda: not panel.runs.buttons[REMOVE].isHidden())  # it has ended
     panel._area.ensureWidgetVisible(panel.runs.note)
     shoot(viewer, panel, "train")
 
