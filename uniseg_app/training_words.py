@@ -101,11 +101,13 @@ def share(info: RunInfo) -> float | None:
 def price_rows(price: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What a training takes, as terms and values; of ``Price.to_dict``."""
     steps = f"{price['steps']} steps of about {price['seconds_a_step']:.2g} s"
+    unused = price.get("unused", 0)
     return [
         ("Time", f"about {wording.duration(60 * price['minutes'])}: {steps}"),
         ("Memory", f"{price['memory_gb']:.1f} GB"),
         ("Disk", _gb(price["disk_gb"])),
         ("Risk", _sentence(price["risk"])),
+        *([("Not used", f"{unused} cases that the stored split does not name.")] if unused else []),
     ]
 
 
