@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from uniseg_app.training_form import COLORS
+from uniseg_app.typed import COLORS
 from uniseg_model.tasks import Task
 from uniseg_model.training.preview import Preview
 

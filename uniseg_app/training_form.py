@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from uniseg_app.tuning import TuningRequest
+from uniseg_app.typed import colored, key_of
 from uniseg_model.axes import axes_for
 from uniseg_model.dataset import TASK_FILE
 from uniseg_model.doctor.findings import Report
@@ -34,11 +35,6 @@ if TYPE_CHECKING:
     from uniseg_model.training.estimate import Price
 
 DEPTHS = ("pack", "full", "backbone")
-# After Okabe and Ito (2008) and Paul Tol (2021), as in tasks.toml: told apart by colour-blind eyes, in this order.
-COLORS = (
-    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#882255", "#117733", "#AA4499",
-    "#33BBEE", "#A50026",
-)  # fmt: skip
 _LEAST_MM, _MOST_MM = 0.5, 10.0  # of a voxel side, where the weights know nothing alike
 _LOOKED_AT = 3  # cases that are read for a suggestion
 _MINUTES = (0.1, 100_000.0)
@@ -128,12 +124,6 @@ def task_of(form: TrainingForm) -> Task:
     return replace(form.known, **facts, intensity=form.known.intensity if same else intensity)
 
 
-def key_of(title: str) -> str:
-    """A task key made of a title: ``gall_bladder`` of ``Gall bladder``."""
-    key = re.sub(r"[^a-z0-9]+", "_", title.lower()).strip("_")
-    return key if re.match(r"[a-z]", key) else f"task_{key}".rstrip("_")
-
-
 def request_of(form: TrainingForm, folder: Path) -> TuningRequest:
     """The request behind a form; its ``out`` is still to be set.
 
@@ -182,77 +172,6 @@ def try_two_steps(form: TrainingForm, progress: ProgressHook = ignore_progress) 
         error = next(finding for finding in visit.report.findings if finding.severity == "error")
         raise OptionError(f"the data set cannot be trained on as it is: {f'{error.case}: ' if error.case else ''}{error.what}", hint=error.how)  # fmt: skip
     return visit.price
-
-
-# What is typed -----------------------------------------------------------------------------------------------------------
-
-
-def structures_in(text: str) -> tuple[Label, ...]:
-    """Structures of a text with one a line, by label value from 1: a name and, where wanted, its colour ``#RRGGBB``.
-
-    Raises:
-        TaskError: a line with a colour and no name.
-    """
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    labels = []
-    for line, default in zip(lines, _colors(len(lines)), strict=True):
-        found = re.search(r"(#\S*)$", line)
-        name = line[: found.start()].rstrip(" ,;:") if found else line
-        if not name:
-            raise TaskError(f"the line {line!r} has a colour and no name", hint="Write the structure's name before it.")
-        labels.append(Label(name, found[1].upper() if found else default))
-    return tuple(labels)
-
-
-def structures_text(labels: Sequence[Label]) -> str:
-    """The text that :func:`structures_in` reads."""
-    return "\n".join(f"{label.name} {label.color}" for label in labels)
-
-
-def modalities_in(text: str) -> tuple[str, ...]:
-    """Channels of a text such as ``CT`` or ``T1, T2``."""
-    names = (name.strip() for name in re.split(r"[,;]", text))
-    return tuple("CT" if name.upper() == "CT" else name for name in names if name)
-
-
-def spacing_in(text: str) -> Triple:
-    """Voxel size along z, y, x of a text such as ``3, 1.5, 1.5``.
-
-    Raises:
-        TaskError: not three numbers.
-    """
-    parts = [part for part in re.split(r"[\s,;x×]+", text.strip()) if part]
-    try:
-        z, y, x = (float(part) for part in parts)
-    except ValueError:
-        raise TaskError(f"the voxel size {text.strip()!r} is not three numbers",
-                        hint="Write mm along z, y, x, with a point, such as 3, 1.5, 1.5.") from None  # fmt: skip
-    return z, y, x
-
-
-def changes_in(text: str) -> dict[str, Any]:
-    """Settings of a plan of a text with one a line, such as ``rate = 0.002``.
-
-    Raises:
-        OptionError: a line is no setting.
-    """
-    from uniseg_model.training.plan import read_changes
-
-    return read_changes([line for line in text.splitlines() if line.strip()])
-
-
-def spacing_text(spacing_mm: Triple) -> str:
-    """The text that :func:`spacing_in` reads."""
-    return ", ".join(f"{mm:g}" for mm in spacing_mm)
-
-
-def colored(names: Sequence[str]) -> tuple[Label, ...]:
-    """Structures of these names in colours that colour-blind eyes tell apart."""
-    return tuple(Label(name, color) for name, color in zip(names, _colors(len(names)), strict=True))
-
-
-def _colors(n: int) -> list[str]:
-    return [COLORS[i % len(COLORS)] for i in range(n)]
 
 
 # Inside ------------------------------------------------------------------------------------------------------------------

@@ -12,23 +12,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from uniseg_app.training_form import (
+from uniseg_app.training_form import TrainingForm, form_of, price_of, request_of, suggest, task_of, try_two_steps
+from uniseg_app.typed import (
     COLORS,
-    TrainingForm,
     changes_in,
     colored,
-    form_of,
     key_of,
     modalities_in,
-    price_of,
-    request_of,
     spacing_in,
     spacing_text,
     structures_in,
     structures_text,
-    suggest,
-    task_of,
-    try_two_steps,
 )
 from uniseg_model.checkpoint import untrained
 from uniseg_model.dataset import write_case

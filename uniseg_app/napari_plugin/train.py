@@ -27,8 +27,9 @@ from uniseg_app.own_data import (
     task_files_folder,
     way_to_improve,
 )
-from uniseg_app.training_form import TrainingForm, changes_in, price_of, request_of, suggest, task_of, try_two_steps
+from uniseg_app.training_form import TrainingForm, price_of, request_of, suggest, task_of, try_two_steps
 from uniseg_app.training_runs import TrainingRuns
+from uniseg_app.typed import changes_in
 from uniseg_model.doctor.examine import examine
 from uniseg_model.doctor.findings import Report
 from uniseg_model.doctor.mend import mend

@@ -17,7 +17,8 @@ from uniseg_app.napari_plugin.image_box import ImageBox
 from uniseg_app.napari_plugin.layers import Given, Seen, placed
 from uniseg_app.napari_plugin.parts import button, combo_box, named_for_all, say, text
 from uniseg_app.own_data import Correction, corrected_folder, corrections_in, make_private_folder, my_data_folder, task_in
-from uniseg_app.training_form import TrainingForm, colored, key_of, suggested_images, task_of
+from uniseg_app.training_form import TrainingForm, suggested_images, task_of
+from uniseg_app.typed import colored, key_of
 from uniseg_model.errors import GeometryError, OptionError
 from uniseg_model.segmentation import Segmentation
 from uniseg_model.tasks import Label, Task

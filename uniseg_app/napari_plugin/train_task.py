@@ -18,7 +18,8 @@ from qtpy.QtWidgets import (
 )
 
 from uniseg_app.napari_plugin.parts import named_for_all, small_button, swatch
-from uniseg_app.training_form import TrainingForm, colored, modalities_in, spacing_in, spacing_text
+from uniseg_app.training_form import TrainingForm
+from uniseg_app.typed import colored, modalities_in, spacing_in, spacing_text
 from uniseg_model.tasks import Label
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from uniseg_app.own_data import free_name, is_data_set, make_private_folder, my_data_folder
-from uniseg_app.training_form import key_of
+from uniseg_app.typed import key_of
 from uniseg_app.web_demo.words import shown
 from uniseg_model.errors import FileFormatError, OptionError, OutputError
 from uniseg_model.files import WRITE_HINT

@@ -15,21 +15,9 @@ from uniseg_app.backend import Backend
 from uniseg_app.commands import find_weights
 from uniseg_app.jobs import Job, Lane, State, wait
 from uniseg_app.own_data import task_files_folder
-from uniseg_app.training_form import (
-    DEPTHS,
-    TrainingForm,
-    changes_in,
-    modalities_in,
-    price_of,
-    request_of,
-    spacing_in,
-    spacing_text,
-    structures_in,
-    structures_text,
-    suggest,
-    try_two_steps,
-)
+from uniseg_app.training_form import DEPTHS, TrainingForm, price_of, request_of, suggest, try_two_steps
 from uniseg_app.training_runs import TrainingRuns
+from uniseg_app.typed import changes_in, modalities_in, spacing_in, spacing_text, structures_in, structures_text
 from uniseg_app.web_demo import texts, training_texts
 from uniseg_app.web_demo.copies import forget
 from uniseg_app.web_demo.segment_tab import AT_ONCE, LOOK_EVERY_S, STREAMED
