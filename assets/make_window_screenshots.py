@@ -115,12 +115,12 @@ def take_prompts(viewer: Any) -> None:
 
 
 def take_train(viewer: Any) -> None:
-    """The Train panel, on six patients with a gall bladder."""
+    """The Train panel, on the ribs of six patients."""
     panel = TrainPanel(viewer)
     viewer.window.add_dock_widget(panel, name="Train", area="right")
     rest(lambda: panel.is_idle)
-    folder = my_data_folder() / "gallbladder"
-    make_phantoms(["gallbladder"], folder, 6, FIRST_SEED)
+    folder = my_data_folder() / "ribs"
+    make_phantoms(["ribs"], folder, 6, FIRST_SEED)
     panel.data.choose(folder)
     panel.how.settings.setPlainText("epoch = 10")
     rest(lambda: panel.is_idle)

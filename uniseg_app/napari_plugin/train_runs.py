@@ -20,7 +20,7 @@ from uniseg_app.preview_pictures import preview_pictures, preview_sentence
 from uniseg_app.training_runs import RunInfo, TrainingRuns
 from uniseg_model.errors import FileFormatError
 
-_SIDE_PX, _STEPS = 98, 1000
+_SIDE_PX, _STEPS = 84, 1000
 _EMPTY = "No training yet."
 _VERBS = {
     watch.PAUSE: ("Pause", "End after this step; all that is needed to go on is kept"),

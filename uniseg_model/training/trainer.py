@@ -36,6 +36,7 @@ from uniseg_model.training.run import RunFolder, State
 from uniseg_model.training.validation import Scores, Validator, mean_score
 
 _REPORT_EVERY = 50  # steps
+_REPORTS = 40  # at least, of a training of one task
 _OVERFLOWS = 20  # in a row, in half precision, before it is given up
 Cases = Mapping[str, Sequence[PreparedCase]]
 Net = TypeVar("Net", bound=nn.Module)
@@ -125,11 +126,16 @@ class Trainer:
         self._tally.seconds += time.monotonic() - start
         self._step += 1
 
+    def _report_every(self) -> int:
+        """Losses of several tasks need many steps to be means of each."""
+        is_one = len(self._plan.learned) == 1
+        return max(1, min(_REPORT_EVERY, self._plan.iterations // _REPORTS)) if is_one else _REPORT_EVERY
+
     def _after_step(self, validator: Validator) -> None:
         """What falls due: a report, a validation, a checkpoint."""
         plan, step = self._plan, self._step
         is_last = step == plan.iterations
-        if step % _REPORT_EVERY == 0 or is_last:
+        if step % self._report_every() == 0 or is_last:
             self._report(self._tally.facts(step, rate_at(plan, step - 1)))
             self._tally = _Tally()
         if step % plan.epoch == 0 or is_last:
