@@ -59,9 +59,9 @@ def colored(picture: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
     )
 
 
-def until(is_so: Callable[[], Any], what: str) -> None:
+def until(is_so: Callable[[], Any], what: str, patience_s: float = LONG_S) -> None:
     """Wait for something that no page tells."""
-    end_s = time.monotonic() + LONG_S
+    end_s = time.monotonic() + patience_s
     while not is_so():
         assert time.monotonic() < end_s, f"it never happened that {what}"
         time.sleep(0.1)
@@ -210,6 +210,22 @@ class Visitor(Shown):
     def segment(self, *tasks: str) -> Visitor:
         """Ask for these tasks; see `finish`."""
         self.tick(*tasks).press("Segment")
+        return self
+
+    def segment_next(self, *tasks: str) -> Visitor:
+        """The same after another run, and once more where nothing comes of it.
+
+        Gradio 6 loses a press in the moment in which the run before ends, which a busy machine draws out.
+        """
+        from playwright.sync_api import TimeoutError as TimedOut
+
+        status = "document.querySelector('.us-run [role=status]')?.innerText"
+        before = self.page.evaluate(status)
+        self.segment(*tasks)
+        try:
+            self.page.wait_for_function(f"before => {status} !== before", arg=before, timeout=30_000)
+        except TimedOut:
+            self.press("Segment")
         return self
 
     def segment_slowly(self) -> Visitor:

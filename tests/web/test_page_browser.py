@@ -110,7 +110,7 @@ def test_a_cancelled_run_leaves_the_page_ready_for_the_next(visit: Callable[...,
     assert visitor.is_enabled("Segment")
     assert not visitor.is_enabled("Cancel")
     assert visitor.volumes == {}
-    visitor.fast().segment("spleen").finish()
+    visitor.fast().segment_next("spleen").finish()
     assert len(visitor.volumes) >= 1
 
 
@@ -119,7 +119,7 @@ def test_two_people_wait_for_each_other_and_see_nothing_of_each_other(visit: Cal
     other.example("Prostate")
     one.upload(scan).segment_slowly().told("Segmenting: window")
     other.segment("prostate").told("Waiting for 1 other run")
-    one.press("Cancel").told("Cancelled.").fast().segment("spleen")
+    one.press("Cancel").told("Cancelled.").fast().segment_next("spleen")
     other.finish()
     one.finish()
     assert (one.title, set(one.volumes)) == (scan.name, {"spleen"})

@@ -24,6 +24,7 @@ from uniseg_model.tasks import Label, Task
 pytestmark = needs_a_browser
 
 RIM = Task("rim", "Spleen and rim", ("CT",), (Label("rim", "#0072B2"),), (5.0, 4.0, 4.0), ("hu",))
+PATIENCE_S = 600.0  # for real steps beside a browser without a graphics card
 QUICK = 'batch = 1\nepoch = 1\nsave_every = 1\nvalidation_windows = 1\naugmentation = "none"\nwarm_up = 1\nrate = 0.01'
 
 
@@ -163,16 +164,14 @@ def test_a_run_is_started_and_watched(trainer: Trainer, server: Server) -> None:
     trainer.page.locator('svg[aria-label*="Validation Dice. Mean: "]').wait_for()
     trainer.page.locator(".us-preview img").nth(2).wait_for()
     trainer.said("It was said to take about 100 min")
-    before, after = dice(server)
-    until(lambda: dice(server)[1] > before, "it got better")
-    assert after >= before
+    before = dice(server)[0]
+    until(lambda: max(dice(server)) > before, "it got better", PATIENCE_S)
 
 
-def dice(server: Server) -> tuple[float, float]:
-    """Of the newest run, its first and its last."""
+def dice(server: Server) -> list[float]:
+    """Of the newest run, at each validation."""
     runs = TrainingRuns(server.folder / "training")
-    found = [line["mean_dice"] for line in runs.curve(runs.history()[0].id) if "mean_dice" in line]
-    return found[0], found[-1]
+    return [line["mean_dice"] for line in runs.curve(runs.history()[0].id) if "mean_dice" in line]
 
 
 def test_everybody_can_use_it_in_light_and_dark_and_on_a_phone(trainer: Trainer, axe: str) -> None:
