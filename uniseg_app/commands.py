@@ -220,10 +220,12 @@ def load_found_model(
 
     if folds and packs:
         raise OptionError("several weights and packs cannot be averaged together", hint="Name one weights file, or no pack.")
-    files = [find_weights(named), *folds]
-    every = [load_checkpoint(path).with_packs([load_pack(pack) for pack in pack_files(path)]) for path in files]
+    weights = find_weights(named)
     if packs:
-        every = [every[0].with_packs([load_pack(pack)]) for pack in packs]
+        base = load_checkpoint(weights)
+        every = [base.with_packs([load_pack(pack)]) for pack in packs]
+    else:
+        every = [load_checkpoint(path).with_packs(list(map(load_pack, pack_files(path)))) for path in (weights, *folds)]
     return Predictor(every[0], folds=every[1:], device=device, precision=precision, threads=threads)
 
 

@@ -128,3 +128,11 @@ def staged(folder: Path) -> Iterator[Path]:
         for made in missing:
             if made.is_dir() and not any(made.iterdir()):
                 made.rmdir()
+
+
+def free_name(folder: Path, name: str, joint: str = "-") -> Path:
+    """A path in a folder that is not there yet: the name, or the name with a number behind a joint."""
+    number = 1
+    while (path := folder / (name if number == 1 else f"{name}{joint}{number}")).exists():
+        number += 1
+    return path

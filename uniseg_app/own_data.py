@@ -45,14 +45,6 @@ def my_data_sets() -> list[Path]:
     return sorted(path for path in home.glob("[!.]*") if is_data_set(path)) if home.is_dir() else []
 
 
-def free_name(home: Path, name: str) -> Path:
-    """A path in a folder that is not there yet: the name, or the name with a number."""
-    number = 1
-    while (path := home / (name if number == 1 else f"{name}_{number}")).exists():
-        number += 1
-    return path
-
-
 def is_data_set(folder: Path) -> bool:
     """Whether a folder holds images and labels in a layout that the doctor reads."""
     try:

@@ -27,7 +27,7 @@ def actions(info: RunInfo) -> frozenset[str]:
     """What may be done with a run as it stands."""
     is_installed = bool(installed_key(info))
     may = {
-        PAUSE: info.is_active, STOP: info.is_active or info.state in ("paused", "interrupted"), RESUME: info.may_resume,
+        PAUSE: info.is_active, STOP: info.may_stop, RESUME: info.may_resume,
         INSTALL: bool(info.result and info.result["verdict"]["is_better"]) and not is_installed, RETIRE: is_installed,
         REMOVE: not info.is_active,
     }  # fmt: skip

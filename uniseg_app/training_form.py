@@ -101,6 +101,11 @@ def form_of(data: Path, task: Task) -> TrainingForm:
     return TrainingForm(data, task.title, task.labels, task.modalities, task.spacing_mm, task.key, task.axes, known=task)
 
 
+def filled(form: TrainingForm, title: str, **typed: Any) -> TrainingForm:
+    """A form with what a person typed; its key is made anew where the name is another."""
+    return replace(form, title=title, key=form.key if form.known and title == form.title else "", **typed)
+
+
 def task_of(form: TrainingForm) -> Task:
     """The task that a form describes.
 

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from uniseg_model.training.preview import Preview
 
 _ACTIVE = ("starting", "waiting", "running")
+_STOPPABLE = (*_ACTIVE, "paused", "interrupted")
 _GRACE_S = 60.0  # for a process to come up
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
 # The launcher ends at once, so the training is nobody's child: it outlives us and leaves no zombie.
@@ -83,6 +84,11 @@ class RunInfo:
     def is_active(self) -> bool:
         """Whether a process works for it."""
         return self.state in _ACTIVE
+
+    @property
+    def may_stop(self) -> bool:
+        """Whether it can end early, its best kept."""
+        return self.state in _STOPPABLE
 
     @property
     def may_resume(self) -> bool:
@@ -151,7 +157,7 @@ class TrainingRuns:
         Raises:
             OptionError: there is no such run, or it has ended.
         """
-        info = self._wish(id, STOP, (*_ACTIVE, "paused", "interrupted"))
+        info = self._wish(id, STOP, _STOPPABLE)
         if not info.is_active:
             self._launch(self.root / id, STOP)  # its result is still to be judged
 

@@ -26,7 +26,6 @@ STATES = {
     "starting": "Starting", "waiting": "Waiting", "running": "Running", "paused": "Paused", "stopped": "Stopped, best kept",
     "done": "Done", "failed": "Failed", "interrupted": "Interrupted",
 }  # fmt: skip
-_STAGES = {"load weights": "Loading the weights", "prepare cases": "Preparing the cases", "train": "Training"}
 _COUNTED = {"prepare cases": "case", "train": "step"}
 _ASKED = {
     "data": "Data set", "depth": "Depth", "minutes": "Minutes", "iterations": "Steps", "weights": "Started from",
@@ -82,7 +81,7 @@ def state_sentence(info: RunInfo, titles: Mapping[str, str] | None = None) -> st
 
 def running(info: RunInfo) -> str:
     """What a run is at, and how long it will still take."""
-    words = _STAGES.get(info.stage, info.stage or "Starting")
+    words = wording.stage(info.stage) or "Starting"
     if info.stage in _COUNTED and info.total:
         words += f": {_COUNTED[info.stage]} {min(int(info.done) + 1, info.total)} of {info.total}"
     return f"{words}, {left}." if (left := eta(info)) else f"{words}."

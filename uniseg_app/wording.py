@@ -59,6 +59,11 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
+def stage(name: str) -> str:
+    """What goes on, in words."""
+    return _STAGES.get(name, name)
+
+
 def progress(job: Job[Any]) -> tuple[float | None, str]:
     """How far a job is: a share in [0, 1], None where nothing is known, and words."""
     now = job.progress
@@ -66,7 +71,7 @@ def progress(job: Job[Any]) -> tuple[float | None, str]:
         n = job.ahead()
         return None, f"Waiting for {n} other {'run' if n == 1 else 'runs'}" if n else "Waiting"
     share = now.done / now.total if now.total else None
-    words = _STAGES.get(now.stage, now.stage)
+    words = stage(now.stage)
     if now.stage in _BY_WINDOW:
         words += f": window {min(int(now.done) + 1, now.total)} of {now.total}"
     if job.left_s is not None and now.stage in _BY_WINDOW:

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from uniseg_app.outputs import free_name
 from uniseg_app.own_data import (
     Correction,
     corrections_in,
-    free_name,
     is_data_set,
     my_data_folder,
     my_data_sets,
@@ -67,7 +67,7 @@ def test_what_is_no_data_set(tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_taken_gets_a_number(tmp_path: Path) -> None:
-    assert free_name(tmp_path, "gland") == tmp_path / "gland"
+    assert free_name(tmp_path, "gland", "_") == tmp_path / "gland"
     (tmp_path / "gland").mkdir()
     (tmp_path / "gland_2").mkdir()
-    assert free_name(tmp_path, "gland") == tmp_path / "gland_3"
+    assert free_name(tmp_path, "gland", "_") == tmp_path / "gland_3"

@@ -122,7 +122,7 @@ class Panel(QWidget):
             self._desk.keep_weights()
             self._ready()
         elif not isinstance(job.error, Cancelled):
-            self._weights.tell_trouble(". ".join(trouble(job.error)))
+            self._weights.tell_trouble(told(job.error))
 
     # Image ------------------------------------------------------------------------------------------------------------
 
@@ -153,7 +153,7 @@ class Panel(QWidget):
         self._show(opened.choices)
 
     def _refuse(self, error: BaseException | None) -> None:
-        self.image.tell("", ". ".join(trouble(error)))
+        self.image.tell("", told(error))
         self._show(())
 
     # What is a panel's own --------------------------------------------------------------------------------------------
@@ -173,6 +173,11 @@ def trouble(error: BaseException | None) -> tuple[str, str]:
     if not isinstance(error, UniSegError):
         _LOG.error("a job failed", exc_info=error)
     return wording.trouble(error, "napari's console")
+
+
+def told(error: BaseException | None) -> str:
+    """The same in one line."""
+    return ". ".join(trouble(error))
 
 
 def place_in(viewer: Any, layer: Any) -> tuple[float, float, float]:

@@ -148,6 +148,17 @@ def _short(value: float) -> str:
 _LEFT = Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft
 
 
+def picture(colors: np.ndarray, name: str = "") -> QLabel:
+    """Colours (H, W, 3 or 4) uint8 as a picture. name: for those who cannot see it."""
+    array = np.ascontiguousarray(colors)
+    height, width, n = array.shape
+    format = QImage.Format.Format_RGB888 if n == 3 else QImage.Format.Format_RGBA8888
+    label = QLabel()
+    label.setPixmap(QPixmap.fromImage(QImage(array.data, width, height, array.strides[0], format).copy()))
+    label.setAccessibleName(name)
+    return label
+
+
 def slices(prompt: np.ndarray, limits: tuple[float, float], scale: Sequence[str]) -> QLabel:
     """The slices of one prompt (z, y, x) beside each other."""
     n, height, width = prompt.shape
@@ -155,21 +166,14 @@ def slices(prompt: np.ndarray, limits: tuple[float, float], scale: Sequence[str]
     for i, one in enumerate(prompt):
         row[:, i * (width + 1) : i * (width + 1) + width] = one
     rgba = np.dstack([painted(np.nan_to_num(row), *limits, tuple(scale)), np.where(np.isnan(row), 0, 255).astype(np.uint8)])
-    large = np.ascontiguousarray(rgba.repeat(_SLICE_CELL_PX, axis=0).repeat(_SLICE_CELL_PX, axis=1))
-    image = QImage(large.data, large.shape[1], large.shape[0], large.strides[0], QImage.Format.Format_RGBA8888)
-    label = QLabel()
-    label.setPixmap(QPixmap.fromImage(image.copy()))
-    return label
+    return picture(rgba.repeat(_SLICE_CELL_PX, axis=0).repeat(_SLICE_CELL_PX, axis=1))
 
 
 def ramp(limits: tuple[float, float], scale: Sequence[str]) -> QWidget:
     """What the colours of a map mean."""
     holder, row = QWidget(), QHBoxLayout()
     row.setContentsMargins(0, 0, 0, 0)
-    colors = np.ascontiguousarray(painted(np.linspace(*limits, _RAMP_PX), *limits, tuple(scale))[None].repeat(10, axis=0))
-    image = QImage(colors.data, _RAMP_PX, 10, 3 * _RAMP_PX, QImage.Format.Format_RGB888)
-    bar = QLabel()
-    bar.setPixmap(QPixmap.fromImage(image.copy()))
+    bar = picture(painted(np.linspace(*limits, _RAMP_PX), *limits, tuple(scale))[None].repeat(10, axis=0))
     for part in (QLabel(f"{limits[0]:.3g}"), bar, QLabel(f"{limits[1]:.3g}")):
         row.addWidget(part)
     row.addStretch()

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from uniseg_app.napari_plugin.saving import free_folder
-from uniseg_app.outputs import check_folder
+from uniseg_app.outputs import check_folder, free_name
 from uniseg_app.prompt_answers import save_inspection, save_saliency, save_what_if
 from uniseg_app.prompt_words import CHANGE, CONTACT_SHEET, IMAGE, LEARNED
 from uniseg_model.prompts.inspection import Inspection
@@ -23,7 +22,7 @@ def save_seen(folder: Path, view: str, found: Any, learned: PromptSet, weights: 
         OutputError: the folder cannot be written.
     """
     check_folder(folder)
-    made = free_folder(folder, f"uniseg-{view.lower().replace(' ', '-')}")
+    made = free_name(folder, f"uniseg-{view.lower().replace(' ', '-')}")
     if view in (LEARNED, IMAGE):
         save_inspection(made, Inspection(weights, learned, tuple(found) if view == IMAGE else ()))
     elif view == CHANGE:

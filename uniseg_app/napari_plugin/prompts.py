@@ -17,7 +17,7 @@ from uniseg_app.napari_plugin.desk import Watch
 from uniseg_app.napari_plugin.image_box import scans, with_siblings
 from uniseg_app.napari_plugin.layers import Given, look_at, placed
 from uniseg_app.napari_plugin.overlays import Masks, Numbers, Overlays
-from uniseg_app.napari_plugin.panel import Opened, Panel, middle_of_view, trouble
+from uniseg_app.napari_plugin.panel import Opened, Panel, middle_of_view, told
 from uniseg_app.napari_plugin.parts import button, named_for_all, say, text
 from uniseg_app.napari_plugin.prompt_asked import HERE, AskedBox
 from uniseg_app.napari_plugin.prompt_saving import save_seen
@@ -124,7 +124,7 @@ class PromptsPanel(Panel):
         try:
             self._run = self._job(view, opened, layer)
         except UniSegError as exc:
-            say(self._trouble, ". ".join(trouble(exc)))
+            say(self._trouble, told(exc))
             return
         say(self._trouble, "")
         self.run.run()
@@ -168,7 +168,7 @@ class PromptsPanel(Panel):
 
     def _keep(self, view: str, job: Job[Any], opened: Opened | None, layer: Any) -> None:
         if job.state is not State.DONE:
-            say(self._trouble, ". ".join(trouble(job.error)))
+            say(self._trouble, told(job.error))
             return
         self._seen[view] = Looked(job.result(), opened, layer)
         if view == words.IMAGE:
@@ -271,7 +271,7 @@ class PromptsPanel(Panel):
         self._ask("save", saving, self._told_saved)
 
     def _told_saved(self, job: Job[Path]) -> None:
-        say(self._saved, f"Saved as {job.result()}" if job.state is State.DONE else ". ".join(trouble(job.error)))
+        say(self._saved, f"Saved as {job.result()}" if job.state is State.DONE else told(job.error))
 
 
 _HINTS = {

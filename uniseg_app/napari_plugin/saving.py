@@ -12,7 +12,7 @@ from uniseg_app.answers import save_answers
 from uniseg_app.napari_plugin.answers import Answer
 from uniseg_app.napari_plugin.layers import name_of_file
 from uniseg_app.napari_plugin.measured import current_rows
-from uniseg_app.outputs import check_folder
+from uniseg_app.outputs import check_folder, free_name
 from uniseg_model.errors import OptionError
 from uniseg_model.tasks import TaskRegistry
 
@@ -49,16 +49,8 @@ def _by_image(shown: Sequence[Shown]) -> dict[str, dict[str, Shown]]:
 
 def _save(folder: Path, shown: Sequence[Shown], known: TaskRegistry) -> Path:
     foreign = [one.answer.task for one in shown if one.answer.task.key not in known]  # of weights that were used before
-    made = free_folder(folder, f"uniseg-{name_of_file(shown[0].answer.placed.volume)}")
+    made = free_name(folder, f"uniseg-{name_of_file(shown[0].answer.placed.volume)}")
     segmentations = [one.answer.segmentation(one.labels) for one in shown]
     rows = [row for one in shown for row in current_rows(one.answer, one.labels)]
     save_answers(made, segmentations, TaskRegistry([*known.values(), *foreign]), rows)
     return made
-
-
-def free_folder(folder: Path, name: str) -> Path:
-    """A folder in this one that is not there yet: the name, or the name with a number."""
-    number = 1
-    while (path := folder / (name if number == 1 else f"{name}-{number}")).exists():
-        number += 1
-    return path

@@ -13,7 +13,7 @@ from uniseg_app.grey import grey_windows
 from uniseg_app.jobs import Job, State
 from uniseg_app.napari_plugin.desk import Watch
 from uniseg_app.napari_plugin.options_box import OptionsBox
-from uniseg_app.napari_plugin.panel import Panel, place_in, trouble
+from uniseg_app.napari_plugin.panel import Panel, place_in, told, trouble
 from uniseg_app.napari_plugin.results import Growing, Ready, Results, display_like, made_ready
 from uniseg_app.napari_plugin.results_box import ResultsBox
 from uniseg_app.napari_plugin.run_box import RunBox
@@ -88,7 +88,7 @@ class SegmentPanel(Panel):
         self._ask("cost", job, self._told_cost)
 
     def _told_cost(self, job: Job[Cost]) -> None:
-        self.run.tell_cost(wording.cost(job.result()) if job.state is State.DONE else ". ".join(trouble(job.error)))
+        self.run.tell_cost(wording.cost(job.result()) if job.state is State.DONE else told(job.error))
 
     # Runs -------------------------------------------------------------------------------------------------------------
 

@@ -12,14 +12,14 @@ from qtpy.QtCore import QTimer
 from uniseg_app import pack_store, run_watch
 from uniseg_app.jobs import Job, State
 from uniseg_app.napari_plugin.layers import look_at
-from uniseg_app.napari_plugin.panel import Panel, trouble
+from uniseg_app.napari_plugin.panel import Panel, told
 from uniseg_app.napari_plugin.train_data import DataBox
 from uniseg_app.napari_plugin.train_how import HowBox
 from uniseg_app.napari_plugin.train_layers import Added, LayersBox, add_pair
 from uniseg_app.napari_plugin.train_runs import RunsBox, Seen
 from uniseg_app.napari_plugin.train_task import TaskForm
+from uniseg_app.outputs import free_name
 from uniseg_app.own_data import (
-    free_name,
     make_private_folder,
     my_data_folder,
     my_data_sets,
@@ -42,11 +42,11 @@ _WATCH = "watch the trainings"  # goes on for ever, so a panel is at rest meanwh
 
 @dataclass(frozen=True, eq=False)
 class Looked:
-    """A data set as the doctor found it. form: None without cases. is_known: the weights know its task, or a pack of theirs does."""
+    """A data set as the doctor found it. form: None without cases. depth: what to suggest for a task that is known already."""
 
     report: Report
     form: TrainingForm | None
-    is_known: bool
+    depth: str | None
 
 
 class TrainPanel(Panel):
@@ -104,19 +104,20 @@ class TrainPanel(Panel):
         self._report = self._form = None
         self._unfold()
         self.data.wait(f"Looking at {folder.name}")
-        backend = self._desk.backend
+        backend, weights = self._desk.backend, self._desk.preferences.weights
 
         def work(progress: Any) -> Looked:
             report, known = examine(folder, None, progress), backend.model().checkpoint.tasks
             form = suggest(report, known.values()) if report.pairs else None
-            return Looked(report, form, bool(form and form.key in known))
+            depth = way_to_improve(form.key, weights)[0] if form and form.key in known else None
+            return Looked(report, form, depth)
 
         self._ask("data", self._desk.ask("look at a data set", work), self._examined)
 
     def _examined(self, job: Job[Looked]) -> None:
         if job.state is not State.DONE:
             self.data.forget()
-            self.data.tell_trouble(". ".join(trouble(job.error)))
+            self.data.tell_trouble(told(job.error))
             return
         looked = job.result()
         self._report, self._form = looked.report, looked.form
@@ -126,8 +127,8 @@ class TrainPanel(Panel):
         self.how.say("" if self._report.is_usable else "An error above has to be mended first.")
         if self._form:
             self.task.fill(self._form)
-            if looked.is_known:
-                self.how.choose_depth(way_to_improve(self._form.key, self._desk.preferences.weights)[0])
+            if looked.depth:
+                self.how.choose_depth(looked.depth)
             self._pause.start()
         self._unfold()
 
@@ -135,7 +136,7 @@ class TrainPanel(Panel):
         report = self._report
         if report is None:
             return
-        out = free_name(my_data_folder(), f"{report.folder.resolve().name}_mended")
+        out = free_name(my_data_folder(), f"{report.folder.resolve().name}_mended", "_")
 
         def work(progress: Any) -> Path:
             make_private_folder(out.parent)
@@ -148,7 +149,7 @@ class TrainPanel(Panel):
         if job.state is not State.DONE:
             if self._report:
                 self.data.tell(self._report)
-            self.data.tell_trouble(". ".join(trouble(job.error)))
+            self.data.tell_trouble(told(job.error))
             return
         self.data.choose(job.result())
 
@@ -156,7 +157,7 @@ class TrainPanel(Panel):
         try:
             pair = self.layers.pair([look_at(layer) for layer in self.image.layers], self.image.given)
         except UniSegError as exc:
-            self.layers.tell_trouble(". ".join(trouble(exc)))
+            self.layers.tell_trouble(told(exc))
             return
         self.layers.tell("Writing the case")
         backend = self._desk.backend
@@ -165,7 +166,7 @@ class TrainPanel(Panel):
 
     def _added(self, job: Job[Added]) -> None:
         if job.state is not State.DONE:
-            self.layers.tell_trouble(". ".join(trouble(job.error)))
+            self.layers.tell_trouble(told(job.error))
             return
         self.layers.tell(job.result().sentence())
         self._offer_data()
@@ -198,7 +199,7 @@ class TrainPanel(Panel):
             form = self._filled_in()
         except UniSegError as exc:
             self.how.tell_price(None)
-            self.how.tell_trouble(". ".join(trouble(exc)))
+            self.how.tell_trouble(told(exc))
             return
         if kind in self._asked:
             self._asked[kind].cancel()
@@ -222,7 +223,7 @@ class TrainPanel(Panel):
             return
         self.how.tell_price(job.result().to_dict() if job.state is State.DONE else None)
         if job.state is not State.DONE:
-            self.how.tell_trouble(". ".join(trouble(job.error)))
+            self.how.tell_trouble(told(job.error))
         else:
             self.how.say("")
 
@@ -243,7 +244,7 @@ class TrainPanel(Panel):
             if self._report is None or not self._report.is_usable:
                 raise OptionError("the data set cannot be trained on as it is", hint="Mend what is an error above.")
         except UniSegError as exc:
-            self.how.tell_trouble(". ".join(trouble(exc)))
+            self.how.tell_trouble(told(exc))
             return
         self.how.start.setEnabled(False)
         starting = self._desk.ask(
@@ -255,7 +256,7 @@ class TrainPanel(Panel):
     def _started(self, job: Job[str]) -> None:
         self.how.start.setEnabled(True)
         if job.state is not State.DONE:
-            self.how.tell_trouble(". ".join(trouble(job.error)))
+            self.how.tell_trouble(told(job.error))
             return
         self.how.say("Started: see below. It goes on by itself, also when this window is closed.")
         self._watch_runs(job.result())
@@ -272,7 +273,7 @@ class TrainPanel(Panel):
         if job.state is State.DONE:
             self.runs.show_seen(job.result())
         elif not isinstance(job.error, Cancelled):
-            self.runs.tell_trouble(". ".join(trouble(job.error)))
+            self.runs.tell_trouble(told(job.error))
 
     def _steer(self, verb: str) -> None:
         trainings, id = self._trainings, self.runs.id
@@ -290,7 +291,7 @@ class TrainPanel(Panel):
 
     def _steered(self, verb: str, job: Job[str]) -> None:
         if job.state is not State.DONE:
-            self.runs.tell_trouble(". ".join(trouble(job.error)))
+            self.runs.tell_trouble(told(job.error))
         elif verb in (run_watch.INSTALL, run_watch.RETIRE):
             self._desk.use_anew(forget_named=job.result() != "pack")
         self._watch_runs()

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 from qtpy.QtCore import QPointF, QRectF, Qt
-from qtpy.QtGui import QColor, QImage, QPainter, QPen, QPixmap
-from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
+from qtpy.QtGui import QColor, QPainter, QPen
+from qtpy.QtWidgets import QGridLayout, QWidget
 
 from uniseg_app.napari_plugin.parts import text
-from uniseg_app.napari_plugin.prompt_charts import Chart
+from uniseg_app.napari_plugin.prompt_charts import Chart, picture
 from uniseg_app.training_words import Curve
 
 LOSS, DICE, OTHER = "#E69F00", "#0072B2", "#009E73"  # told apart by colour-blind eyes, in the dark and in the light
@@ -98,7 +98,7 @@ class CurveView(Chart):
 
 
 class PreviewView(QWidget):
-    """Pictures beside each other, two in a row, with what they are and one sentence."""
+    """Pictures beside each other, with what they are and one sentence."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -117,20 +117,10 @@ class PreviewView(QWidget):
             widget = self._grid.takeAt(0).widget()
             if widget is not self._said:
                 widget.deleteLater()
-        for column, (name, picture) in enumerate(pictures.items()):
-            self._grid.addWidget(_picture(picture, name), 0, column)
+        for column, (name, colors) in enumerate(pictures.items()):
+            self._grid.addWidget(picture(colors, name), 0, column)
             self._grid.addWidget(text(name, role="faint"), 1, column)
         self._said.setText(said)
         self._said.setVisible(bool(said))
         self._grid.addWidget(self._said, 2, 0, 1, max(1, len(pictures)))
         self.setVisible(bool(pictures))
-
-
-def _picture(rgb: np.ndarray, name: str) -> QLabel:
-    """A picture (H, W, 3) uint8."""
-    array = np.ascontiguousarray(rgb)
-    image = QImage(array.data, array.shape[1], array.shape[0], array.strides[0], QImage.Format.Format_RGB888)
-    label = QLabel()
-    label.setPixmap(QPixmap.fromImage(image.copy()))
-    label.setAccessibleName(name)
-    return label

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import (
     QColorDialog,
@@ -18,7 +16,7 @@ from qtpy.QtWidgets import (
 )
 
 from uniseg_app.napari_plugin.parts import named_for_all, small_button, swatch
-from uniseg_app.training_form import TrainingForm
+from uniseg_app.training_form import TrainingForm, filled
 from uniseg_app.typed import colored, modalities_in, spacing_in, spacing_text
 from uniseg_model.tasks import Label
 
@@ -93,11 +91,9 @@ class TaskForm(QGroupBox):
         Raises:
             TaskError: the voxel size is not three numbers.
         """
-        title = self.title.text()
-        return replace(
-            form, title=title, key=form.key if form.known and title == form.title else "",
-            structures=tuple(row.label for row in self.rows), modalities=modalities_in(self.modalities.text()),
-            spacing_mm=spacing_in(self.spacing.text()),
+        return filled(
+            form, self.title.text(), structures=tuple(row.label for row in self.rows),
+            modalities=modalities_in(self.modalities.text()), spacing_mm=spacing_in(self.spacing.text()),
         )  # fmt: skip
 
     def _structures(self) -> QWidget:

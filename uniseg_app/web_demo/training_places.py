@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from uniseg_app.own_data import free_name, is_data_set, make_private_folder, my_data_folder
+from uniseg_app.outputs import free_name
+from uniseg_app.own_data import is_data_set, make_private_folder, my_data_folder
 from uniseg_app.typed import key_of
 from uniseg_app.web_demo.words import shown
 from uniseg_model.errors import FileFormatError, OptionError, OutputError
@@ -93,7 +94,7 @@ class DataPlaces:
             OutputError: its parent cannot be made.
         """
         make_private_folder(self.own)
-        return free_name(self.own, key_of(name))
+        return free_name(self.own, key_of(name), "_")
 
     def keep(self, data: Path, name: str, private: Path) -> Path:
         """Where a data set stays when the visit ends: moved to a folder of our own, if it lies in the visit's.

@@ -15,7 +15,7 @@ from uniseg_app.backend import Backend
 from uniseg_app.commands import find_weights
 from uniseg_app.jobs import Job, Lane, State, wait
 from uniseg_app.own_data import task_files_folder
-from uniseg_app.training_form import DEPTHS, TrainingForm, price_of, request_of, suggest, try_two_steps
+from uniseg_app.training_form import DEPTHS, TrainingForm, filled, price_of, request_of, suggest, try_two_steps
 from uniseg_app.training_runs import TrainingRuns
 from uniseg_app.typed import changes_in, modalities_in, spacing_in, spacing_text, structures_in, structures_text
 from uniseg_app.web_demo import texts, training_texts
@@ -154,8 +154,8 @@ class TrainingSteps:
         if wish.minutes is None:
             raise OptionError("the minutes are not given", hint="Say how long the steps may take, such as 10.")
         replay = self._places.find(wish.replay, visit.folder) if wish.replay and wish.depth == "full" else None
-        return replace(
-            form, title=wish.title, key=form.key if form.known and wish.title == form.title else "", replay=replay,
+        return filled(
+            form, wish.title, replay=replay,
             structures=structures_in(wish.structures), modalities=modalities_in(wish.modalities), spacing_mm=spacing_in(wish.spacing),
             depth=wish.depth, minutes=float(wish.minutes), weights=find_weights(self._backend.weights),
             changes=changes_in(wish.changes),
