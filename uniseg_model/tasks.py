@@ -14,11 +14,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from uniseg_model.errors import OptionError, TaskError
 from uniseg_model.files import whole_file
-from uniseg_model.volume import Triple
+
+if TYPE_CHECKING:
+    from uniseg_model.volume import Triple
 
 INTENSITY_RULES = ("hu", "zscore")
 _KEY = re.compile(r"[a-z][a-z0-9_]*")

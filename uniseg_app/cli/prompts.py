@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 
 from uniseg_app.cli.options import Json, Weights, triple
@@ -63,6 +62,8 @@ def _tell(outcome: PromptsOutcome) -> None:
 
 
 def _rows(name: str, found: PromptSet) -> list[list[str]]:
+    import numpy as np
+
     matrix = found.similarity()
     np.fill_diagonal(matrix, -np.inf)
     rows = []
