@@ -15,6 +15,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,8 @@ CT_SHAPE, CT_SPACING_MM, TARGET_MM = (200, 512, 512), (2.5, 0.8, 0.8), (3.0, 1.5
 
 def measured(work: Callable[..., Any], *arguments: Any) -> tuple[float, float, Any]:
     """Seconds, peak GB of a fresh process, and what the work returned."""
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(1, maxtasksperchild=1) as pool:
-        seconds, value, peak_gb = pool.apply(_timed, (work, arguments))
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        seconds, value, peak_gb = pool.submit(_timed, work, arguments).result()
     return seconds, peak_gb, value
 
 

@@ -1,0 +1,142 @@
+"""Rows of the table of speed: each does the same work twice, as the original does it and as this program does.
+
+A row runs in a process of its own, so that its memory is its own and nothing is warm.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks import reference
+from benchmarks.engine import CT_SHAPE, CT_SPACING_MM, TARGET_MM, best_of_three
+from uniseg_model.checkpoint import untrained
+from uniseg_model.embedded import embedded_weights
+from uniseg_model.evaluation.metrics import dice
+from uniseg_model.io import read_volume
+from uniseg_model.network.config import NetworkConfig
+from uniseg_model.phantom import make_phantom
+from uniseg_model.predictor import Options, Predictor, load_model
+from uniseg_model.preprocess import Prepared, Recipe, new_shape, prepare
+from uniseg_model.record import peak_memory_gb
+from uniseg_model.suitability import suitable_tasks
+from uniseg_model.volume import Volume
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line. reference, ours: what was measured, in words. ratio: of the two, in words. note: what was checked beside."""
+
+    reference: str
+    ours: str
+    ratio: str
+    note: str = ""
+
+
+def timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    """Seconds of one run, and what it gave."""
+    began_s = time.perf_counter()
+    value = work()
+    return time.perf_counter() - began_s, value
+
+
+def compared(reference_s: float, ours_s: float, note: str = "") -> Row:
+    """A row of two times."""
+    return Row(f"{reference_s:.2f} s", f"{ours_s:.2f} s", f"{reference_s / ours_s:.1f}x", note)
+
+
+def full_size() -> Predictor:
+    """The full-size network with random weights, which cost what trained ones cost, on the engine that is chosen by itself."""
+    torch.manual_seed(0)
+    return Predictor(untrained(NetworkConfig()), device="cpu")
+
+
+def scan(path: str | None) -> Volume:
+    """The CT to segment: a file, or a phantom of 3 mm."""
+    return read_volume(path) if path else make_phantom("liver", 1, spacing_mm=(3.0, 3.0, 3.0)).volume
+
+
+def prepare_row(path: str | None) -> Row:
+    """512 x 512 x 200 voxels at 0.8 x 0.8 x 2.5 mm to 1.5 x 1.5 x 3 mm."""
+    volume, shape = _large_ct(), new_shape(CT_SHAPE, CT_SPACING_MM, TARGET_MM)
+    ours_s = best_of_three(lambda: prepare(volume, Recipe(TARGET_MM, ("hu",), "stored")))
+    reference_s = best_of_three(lambda: reference.prepare(volume.array[0], shape))
+    same = np.array_equal(
+        prepare(volume, Recipe(TARGET_MM, ("hu",), "stored")).array[0], reference.prepare(volume.array[0], shape)
+    )
+    return compared(reference_s, ours_s, "same numbers to the bit" if same else "numbers differ in the last bits")
+
+
+def restore_row(path: str | None) -> Row:
+    """Three class probabilities back to 512 x 512 x 200 voxels, and the best of them."""
+    prepared, probabilities = _answered()
+    before_gb = peak_memory_gb()
+    ours_s = best_of_three(lambda: prepared.restore(probabilities))
+    ours_gb = peak_memory_gb() - before_gb
+    found = prepared.restore(probabilities).labels
+    reference_s, known = timed(lambda: reference.restore(probabilities, CT_SHAPE))
+    note = f"{ours_gb:.2f} GB beside {peak_memory_gb() - before_gb:.2f} GB; {np.count_nonzero(found != known)} voxels differ"
+    return compared(reference_s, ours_s, note)
+
+
+def pipeline_row(path: str | None) -> Row:
+    """A trunk CT, one task, full-size network, no mirroring."""
+    return _whole(scan(path), mirror=False)
+
+
+def default_row(path: str | None) -> Row:
+    """The defaults of both: mirroring in the original, none here on a CPU; a scan of a single window."""
+    volume = scan(path)
+    middle = tuple(slice(n // 2 - n // 5, n // 2 + n // 5) for n in volume.shape)
+    return _whole(Volume(volume.array[(slice(None), *middle)], volume.affine), mirror=True)
+
+
+def _whole(volume: Volume, *, mirror: bool) -> Row:
+    model = full_size()
+    task = model.checkpoint.tasks["liver"]
+    shape = new_shape(volume.shape, volume.spacing_mm, task.spacing_mm)
+    model.measure_speed()  # warm
+    ours_s, [found] = timed(lambda: model.open(volume).segment([task]))
+    net = model.checkpoint.network()
+    place = model.checkpoint.place(task)
+    reference_s, known = timed(lambda: reference.segment(net, volume.array[0], shape, place, task.n_classes, mirror=mirror))
+    differing = np.count_nonzero(found.labels != known) / known.size
+    return compared(reference_s, ours_s, f"{model.engine.name}; {100 * differing:.4f} % of voxels differ")
+
+
+def tasks_row(path: str | None) -> Row:
+    """All CT tasks of one grid at once, and one after the other; full-size network."""
+    model, volume = full_size(), scan(path)
+    tasks = suitable_tasks(model.checkpoint.tasks, volume)
+    model.measure_speed()
+    options = Options(spacing_mm=(6.0, 3.0, 3.0))
+    apart_s, apart = timed(lambda: [model.open(volume).segment([task], options)[0] for task in tasks])
+    together_s, together = timed(lambda: model.open(volume).segment(tasks, options))
+    same = all(np.array_equal(a.labels, b.labels) for a, b in zip(apart, together, strict=True))
+    note = f"{len(tasks)} tasks, {'same labels' if same else 'LABELS DIFFER'}"
+    return Row(f"{apart_s:.1f} s", f"{together_s:.1f} s", f"{together_s / apart_s:.2f} of it", note)
+
+
+def agreement(a: np.ndarray, b: np.ndarray, n_classes: int) -> str:
+    """Dice of each structure between two answers, in words."""
+    return ", ".join(f"{dice(a == k, b == k):.3f}" for k in range(1, n_classes))
+
+
+def _large_ct() -> Volume:
+    values = np.random.default_rng(0).normal(0, 300, (1, *CT_SHAPE)).astype(np.float32)
+    return Volume(values, np.diag([*CT_SPACING_MM[::-1], 1.0])[:, [2, 1, 0, 3]], spacing_mm=CT_SPACING_MM)
+
+
+def _answered() -> tuple[Prepared, np.ndarray]:
+    prepared = prepare(_large_ct(), Recipe(TARGET_MM, ("hu",), "stored"))
+    return prepared, np.random.default_rng(0).random((3, *prepared.shape), np.float32)
+
+
+def demo_model() -> Predictor:
+    """The demo weights."""
+    return load_model(embedded_weights(), device="cpu")
