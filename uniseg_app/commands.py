@@ -22,6 +22,7 @@ from uniseg_model.tasks import Task, TaskRegistry, builtin_tasks, read_tasks, wr
 from uniseg_model.volume import Volume
 
 if TYPE_CHECKING:
+    from uniseg_model.checkpoint import Checkpoint
     from uniseg_model.predictor import Options, Predictor
     from uniseg_model.record import RunRecord
     from uniseg_model.training.plan import Plan
@@ -97,18 +98,21 @@ def find_weights(named: Path | None) -> Path:
     return weights
 
 
-def segment(request: SegmentRequest, progress: ProgressHook = ignore_progress) -> Outcome:
+def segment(request: SegmentRequest, progress: ProgressHook = ignore_progress, model: Predictor | None = None) -> Outcome:
     """Read, segment and save. Nothing is written unless everything is.
+
+    model: in place of that of the request, for those who have loaded it.
 
     Raises:
         UniSegError: of the kind that fits what is wrong. Cancelled: the hook wanted it so.
     """
     _check(request)
-    progress(Progress("load weights"))
-    model = load_found_model(
-        request.weights, device=request.device.lower(), precision=request.precision, threads=request.threads,
-        folds=request.folds, packs=request.packs,
-    )  # fmt: skip
+    if model is None:
+        progress(Progress("load weights"))
+        model = load_found_model(
+            request.weights, device=request.device.lower(), precision=request.precision, threads=request.threads,
+            folds=request.folds, packs=request.packs,
+        )  # fmt: skip
     known = model.checkpoint.tasks
     asked_keys(request.tasks, known)
     progress(Progress("read"))
@@ -214,19 +218,28 @@ def load_found_model(
     Raises:
         WeightsError, DeviceError, OptionError: as ``load_model`` and ``Predictor``. OptionError: folds of both kinds.
     """
+    from uniseg_model.predictor import Predictor
+
+    first, *others = found_checkpoints(named, folds=folds, packs=packs)
+    return Predictor(first, folds=others, device=device, precision=precision, threads=threads)
+
+
+def found_checkpoints(named: Path | None, *, folds: Sequence[Path] = (), packs: Sequence[Path] = ()) -> list[Checkpoint]:
+    """The weights to use with their packs, and the folds after them; see :func:`load_found_model`.
+
+    Raises:
+        WeightsError: a file is missing or does not fit. OptionError: folds of both kinds.
+    """
     from uniseg_model.checkpoint import load_checkpoint
     from uniseg_model.packs.file import load_pack
-    from uniseg_model.predictor import Predictor
 
     if folds and packs:
         raise OptionError("several weights and packs cannot be averaged together", hint="Name one weights file, or no pack.")
     weights = find_weights(named)
     if packs:
         base = load_checkpoint(weights)
-        every = [base.with_packs([load_pack(pack)]) for pack in packs]
-    else:
-        every = [load_checkpoint(path).with_packs(list(map(load_pack, pack_files(path)))) for path in (weights, *folds)]
-    return Predictor(every[0], folds=every[1:], device=device, precision=precision, threads=threads)
+        return [base.with_packs([load_pack(pack)]) for pack in packs]
+    return [load_checkpoint(path).with_packs(list(map(load_pack, pack_files(path)))) for path in (weights, *folds)]
 
 
 def _folder(out: Path) -> Path:

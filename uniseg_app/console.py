@@ -29,6 +29,8 @@ _STAGES = {
     "certify": "Comparing task",
     "examine": "Looking at case",
     "mend": "Writing case",
+    "look": "Looking for answers that are there",
+    "batch": "Segmenting case",
 }
 
 

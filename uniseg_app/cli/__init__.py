@@ -9,6 +9,7 @@ so that ``--help`` and ``tasks`` answer at once.
     predict     tasks, segment, demo                    training    train
     weights     weights import | info | verify         web         web, the page of demo
     napari      napari                              packs       packs install | list | remove | export | certify
+    batch       batch
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Annotated
 
 import typer
 
-from uniseg_app.cli import data, napari, packs, predict, prompts, training, web, weights
+from uniseg_app.cli import batch, data, napari, packs, predict, prompts, training, web, weights
 from uniseg_app.console import say, tell_error, warn
 from uniseg_model import DISCLAIMER, __version__
 from uniseg_model.errors import UniSegError
@@ -34,6 +35,7 @@ app.add_typer(weights.app, name="weights")
 app.add_typer(packs.app, name="packs")
 app.command()(predict.tasks)
 app.command()(predict.segment)
+app.command()(batch.batch)
 app.command()(prompts.prompts)
 app.command()(data.phantom)
 app.command("import")(data.import_data)
