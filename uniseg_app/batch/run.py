@@ -154,9 +154,11 @@ def _summarised(
     request: BatchRequest, folder: BatchFolder, every: Sequence[Work], ended: _Ended, checkpoint: Checkpoint, began_s: float
 ) -> Summary:  # fmt: skip
     """The table, written; again while other shards have ended meanwhile, so that the last to write has seen all."""
+    from uniseg_model.predictor import describe_weights
+
     facts = every[0].facts
     asked = {name: facts[name] for name in ("weights", "options", "precision", "format")}
-    asked |= {"source": str(request.source), "tasks": list(request.tasks), "weights_name": checkpoint.about.name}
+    asked |= {"source": str(request.source), "tasks": list(request.tasks), "model": describe_weights(checkpoint)}
     failed = sum(report.state == FAILED for report in ended.reports.values())
     while True:
         reports = tuple(ended.reports.get(work.case) or folder.report(work) for work in every)

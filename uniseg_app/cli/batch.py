@@ -51,15 +51,19 @@ def batch(
     )  # fmt: skip
     with progress_shown(quiet=as_json) as progress:
         found = run_batch(request, progress, (lambda line: None) if as_json else warn)
+    from uniseg_model.checkpoint import KINDS
+
     if as_json:
         say_json(found.to_dict())
     else:
         say(found.sentence())
         say(f"Wrote {out / 'summary.csv'}, {out / 'summary.json'}")
-        say(f"Weights: {found.request['weights_name']}. {DISCLAIMER}")
+        model = found.request["model"]
+        say(f"Weights: {model['name']} ({KINDS.get(model['kind'], model['kind'])}). Licence: {model['licence']}")
+        say(DISCLAIMER)
     if found.failed_here:
         raise UniSegError(
-            f"{found.failed_here} cases have no answer",
+            "1 case has no answer" if found.failed_here == 1 else f"{found.failed_here} cases have no answer",
             hint=f"{out / 'summary.csv'} says why; mend them and run the same command again.",
         )
 
