@@ -18,7 +18,7 @@ def main() -> None:
     notes = Path(sys.argv[1])
 
     def load(setup: Setup) -> Any:
-        if setup.device == "cuda":
+        if setup.device.startswith("cuda"):
             raise DeviceError("the device 'cuda' is not here", hint="Use --device cpu.")
 
     def compute(model: Any, setup: Setup, work: dict[str, Any]) -> dict[str, Any]:

@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from uniseg_app.batch.cases import Case
 from uniseg_model.errors import OptionError
-from uniseg_model.options import Options
 
 if TYPE_CHECKING:
+    from uniseg_app.batch.cases import Case
     from uniseg_model.checkpoint import Checkpoint
+    from uniseg_model.options import Options
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,8 @@ class Setup:
     @classmethod
     def from_json(cls, line: str) -> Setup:
         """The same again."""
+        from uniseg_model.options import Options
+
         facts = json.loads(line)
         paths = {name: tuple(map(Path, facts[name])) for name in ("folds", "packs")}
         return cls(**{**facts, **paths, "weights": Path(facts["weights"]), "options": Options(**facts["options"])})
