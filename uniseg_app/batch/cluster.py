@@ -68,7 +68,7 @@ def run_on_cluster(
     Raises:
         OptionError: no scheduler answers at that address. UniSegError: the connection is lost for good. Otherwise what ``tell`` raises.
     """
-    with _client(request) as client:
+    with _client(request) as client, client.as_current():  # which `wait` asks for
         if not setup.threads and request.cluster:
             setup = replace(setup, threads=fair_threads(request.device, _n_local(request) or 1))
         note(_dashboard(client))
