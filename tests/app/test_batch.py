@@ -5,18 +5,23 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import batch_child
 import numpy as np
 import pytest
 from tiny import ct_volume, tiny_checkpoint
 
-from uniseg_app.batch.request import BatchRequest
+from uniseg_app.batch import child
+from uniseg_app.batch.request import BatchRequest, Setup, identity_of
 from uniseg_app.batch.run import run_batch
-from uniseg_model.errors import OptionError, UniSegError
+from uniseg_app.commands import found_checkpoints
+from uniseg_model.errors import FileFormatError, OptionError, UniSegError, WeightsError
 from uniseg_model.io import read_labels, write_image
 from uniseg_model.options import Options
+from uniseg_model.progress import Progress
 
 SILENT = (sys.executable, "-c", "")  # a process that ends at once: whoever asks it anything gets no answer
 
@@ -47,7 +52,7 @@ def test_a_batch_equals_segment_and_running_again_is_going_on(run: Any, images: 
     assert "uniseg: error: 1 case has no answer" in err
     assert facts["counts"] == {"cases": 3, "done": 2, "failed": 1, "waiting": 0, "already_there": 0}
     assert facts == json.loads((out / "summary.json").read_text())
-    [ann, bob, cut] = csv.DictReader((out / "summary.csv").open(newline=""))
+    [ann, bob, cut] = csv.DictReader((out / "summary.csv").read_text().splitlines())
     assert (ann["case"], ann["state"], ann["attempts"], ann["error"]) == ("ann", "done", "1", "")
     assert "cut.nii.gz is truncated" in cut["error"]
     assert sorted(p.name for p in out.iterdir()) == [".uniseg-batch", "ann", "bob", "summary.csv", "summary.json"]
@@ -69,37 +74,86 @@ def test_a_batch_equals_segment_and_running_again_is_going_on(run: Any, images: 
     assert "UNTRAINED random weights: the labels mean nothing" in printed
 
 
-def test_another_request_is_made_anew_and_said(images: Path, weights: Path) -> None:
-    (images / "cut.nii.gz").unlink()
-    (images / "bob.nii.gz").unlink()
+def light(notes: Path) -> tuple[str, ...]:
+    """A process without a model; each task gets 1200 ml of liver."""
+    return (sys.executable, batch_child.__file__, str(notes))
+
+
+def test_another_request_is_made_anew_and_said(images: Path, weights: Path, tmp_path: Path) -> None:
     notes: list[str] = []
-    first = run_batch(request(images, weights, tasks=("spleen",)))
-    assert first.count("done") == 1
-    (images.parent / "out" / "ann" / "spleen.json").unlink()
-    with pytest.raises(UniSegError, match="the model cannot be loaded: the process that computed it ended with the code 0"):
-        run_batch(request(images, weights, tasks=("spleen",)), command=SILENT)  # a file is missing: it had to be asked
-    again = run_batch(request(images, weights, tasks=("liver",)), note=notes.append)
-    assert notes == ["1 cases were made with another request (tasks) and are made anew"]
-    assert (again.count("done"), again.already) == (1, 0)
-    assert not (images.parent / "out" / "ann" / "spleen.nii.gz").exists()
+    first = run_batch(request(images, weights, tasks=("spleen",)), command=light(tmp_path))
+    again = run_batch(request(images, weights, tasks=("liver",)), note=notes.append, command=light(tmp_path))
+    assert (first.count("done"), again.count("done"), again.already) == (3, 3, 0)
+    assert notes == ["3 cases were made with another request (tasks) and are made anew"]
+    write_again = (images / "bob.nii.gz").read_bytes()
+    (images / "bob.nii.gz").write_bytes(write_again + b" ")
+    changed = run_batch(request(images, weights, tasks=("liver",)), note=notes.append, command=light(tmp_path))
+    assert changed.already == 2
+    assert notes[1:] == ["1 case was made with another request (images) and is made anew", "2 cases are there already"]
 
 
-def test_shards_share_one_table(images: Path, weights: Path) -> None:
-    (images / "cut.nii.gz").unlink()
-    first = run_batch(request(images, weights, shard=(1, 2)))
-    assert [(case.case, case.state) for case in first.cases] == [("ann", "done"), ("bob", "waiting")]
-    second = run_batch(request(images, weights, shard=(2, 2)))
-    assert [(case.case, case.state) for case in second.cases] == [("ann", "done"), ("bob", "done")]
+def test_shards_share_one_table(images: Path, weights: Path, tmp_path: Path) -> None:
+    first = run_batch(request(images, weights, shard=(1, 2)), command=light(tmp_path))
+    assert [(case.case, case.state) for case in first.cases] == [("ann", "done"), ("bob", "waiting"), ("cut", "done")]
+    second = run_batch(request(images, weights, shard=(2, 2)), command=light(tmp_path))
+    assert [(case.case, case.state) for case in second.cases] == [("ann", "done"), ("bob", "done"), ("cut", "done")]
 
 
-def test_a_list_chooses_tasks_case_by_case(images: Path, weights: Path) -> None:
-    (images.parent / "list.csv").write_text("case,images,task\none,in/ann.nii.gz,colon\ntwo,in/nobody.nii.gz,\n")
-    found = run_batch(request(images.parent / "list.csv", weights))
-    assert [(case.case, case.state, list(case.volumes_ml)) for case in found.cases] == [
-        ("one", "done", ["colon"]),
-        ("two", "failed", []),
-    ]
-    assert found.cases[1].error.endswith("in/nobody.nii.gz")
+def test_a_list_chooses_tasks_case_by_case(images: Path, weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("case,images,task\none,in/ann.nii.gz,colon\ntwo,in/bob.nii.gz,\n")
+    found = run_batch(request(tmp_path / "list.csv", weights), command=light(tmp_path))
+    assert [(case.case, list(case.volumes_ml)) for case in found.cases] == [("one", ["colon"]), ("two", ["liver", "spleen"])]
+
+
+def test_interrupted_nothing_is_half_there_and_it_goes_on(images: Path, weights: Path, tmp_path: Path) -> None:
+    for name in ("hangs", "ann"):
+        (images / f"{name}.nii.gz").write_bytes(b"")
+
+    def interrupt(now: Progress) -> None:
+        if now.stage == "batch" and now.done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_batch(request(images, weights, workers=2), interrupt, command=light(tmp_path))
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["ann", "bob", "cut"]
+    (images / "hangs.nii.gz").unlink()
+    assert run_batch(request(images, weights), command=SILENT).already == 3
+
+
+def test_a_process_that_cannot_begin_stops_the_batch(images: Path, weights: Path) -> None:
+    with pytest.raises(UniSegError, match="the model cannot be loaded: its process ended with the code 0"):
+        run_batch(request(images, weights), command=SILENT)
+    assert list((images.parent / "out").iterdir()) == []
+
+
+@pytest.fixture
+def setup(weights: Path) -> Setup:
+    identity = identity_of(found_checkpoints(weights))
+    return Setup(weights, (), (), "cpu", "auto", None, Options(), "nifti", identity)
+
+
+def test_an_image_that_is_not_there_is_the_cases_own_failure(setup: Setup, tmp_path: Path) -> None:
+    work = {
+        "case": "a",
+        "images": [str(tmp_path / "nobody.nii.gz")],
+        "tasks": ["liver"],
+        "series": None,
+        "out": str(tmp_path / "o"),
+    }
+    with pytest.raises(FileFormatError, match=r"there is no file or folder .*nobody\.nii\.gz"):
+        child.compute_case(child.load(setup), setup, work)
+    assert not (tmp_path / "o").exists()
+
+
+def test_other_weights_on_a_worker_are_not_used(setup: Setup, tmp_path: Path) -> None:
+    tiny_checkpoint(seed=1).save(tmp_path / "w.safetensors")
+    with pytest.raises(WeightsError, match=r"w\.safetensors and its packs are others here than where the batch was started"):
+        child.load(replace(setup, weights=tmp_path / "w.safetensors"))
+
+
+def test_a_setup_travels_as_it_is(setup: Setup) -> None:
+    full = replace(setup, options=Options(spacing_mm=(3.0, 2.0, 2.0), axes="RAS"), packs=(Path("p"),), slot=3)
+    assert Setup.from_json(full.to_json()) == full
 
 
 def refused(run: Any, match: str, *arguments: object) -> None:
@@ -113,29 +167,17 @@ def test_what_cannot_be_begun_is_told_at_once(run: Any, images: Path, weights: P
     out = tmp_path / "out"
     refused(run, f"the output {images} is the input", images, images, *common)
     refused(run, "is neither a folder nor a list of cases (.csv, .jsonl)", images / "ann.nii.gz", out, *common)
-    refused(run, "unknown task 'livr'", images, out, "--task", "livr", "--weights", weights, "--json")
+    refused(run, "there is no task 'livr'", images, out, "--task", "livr", "--weights", weights, "--json")
     (tmp_path / "list.csv").write_text("case,images,task\nann,in/ann.nii.gz,livr\n")
-    refused(run, "the case 'ann': unknown task 'livr'", tmp_path / "list.csv", out, *common)
+    refused(run, "the case 'ann': there is no task 'livr'", tmp_path / "list.csv", out, *common)
     refused(run, "there is no weights file", images, out, "--task", "liver", "--weights", "none.safetensors", "--json")
-    refused(run, "the output", images, images / "ann.nii.gz", *common)
+    refused(run, "ann.nii.gz is a file", images, images / "ann.nii.gz", *common)
     refused(run, "the shard must be I/N with I from 1 to N, not 3/2", images, out, *common, "--shard", "3/2")
     refused(run, "the shard must be I/N such as 3/8, not 'two'", images, out, *common, "--shard", "two")
     refused(run, "the time limit of a case must be more than 0 s, not -1", images, out, *common, "--timeout-s", "-1")
     refused(run, "--workers are processes without a cluster", images, out, *common, "--workers", 2, "--cluster", "local:2")
     refused(run, "the format must be nifti or dicom-seg", images, out, *common, "--format", "png")
     assert not out.exists()
-
-
-def test_other_weights_on_a_worker_are_not_used(images: Path, weights: Path, tmp_path: Path) -> None:
-    asked = request(images, tmp_path / "w.safetensors")
-    tiny_checkpoint(seed=1).save(tmp_path / "w.safetensors")
-
-    def swap(now: Any) -> None:
-        if now.stage == "look":
-            (tmp_path / "w.safetensors").write_bytes(weights.read_bytes())
-
-    with pytest.raises(UniSegError, match=r"w\.safetensors and its packs are others here than where the batch was started"):
-        run_batch(asked, swap)
 
 
 def test_without_dask_a_cluster_says_what_to_install(images: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:

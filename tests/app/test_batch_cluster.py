@@ -75,7 +75,7 @@ def test_a_worker_is_killed_and_no_case_is_lost_or_told_twice(two_workers: Local
     reports = {report.case: report for report in told}
     assert (len(told), set(reports)) == (11, set(cases))
     assert {case for case, report in reports.items() if report.state == "failed"} == {"dies", "refuses"}
-    assert reports["dies"].error.startswith("crashed 2 times: the process that computed it was ended by the signal SIGKILL")
+    assert reports["dies"].error.startswith("crashed 2 times: its process was ended by the signal SIGKILL")
     assert reports["refuses"].error == "the image is upside down"
     assert {path.name for path in (tmp_path / "out").iterdir()} == {*cases, ".uniseg-batch"} - {"dies", "refuses"}
 

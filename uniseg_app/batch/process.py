@@ -129,7 +129,7 @@ class ModelProcess:
         ran_out = " The system sends it when memory runs out." if code == -9 else ""
         said = f" and said last: {last}" if last else ""
         return CaseCrashError(
-            f"the process that computed it {ended}{said}", hint=f"See whether `uniseg segment` can do the case alone.{ran_out}"
+            f"its process {ended}{said}", hint=f"See whether `uniseg segment` can do the case alone.{ran_out}"
         )
 
     def _end(self) -> None:

@@ -84,9 +84,10 @@ class _Ended:
         differs = [names for work in todo if (names := self._folder.differs(work))]
         if differs:
             other = ", ".join(dict.fromkeys(name for names in differs for name in names))
-            self._note(f"{len(differs)} cases were made with another request ({other}) and are made anew")
+            were, are = ("1 case was", "is") if len(differs) == 1 else (f"{len(differs)} cases were", "are")
+            self._note(f"{were} made with another request ({other}) and {are} made anew")
         if self.already:
-            self._note(f"{self.already} cases are there already")
+            self._note("1 case is there already" if self.already == 1 else f"{self.already} cases are there already")
 
     def tell(self, work: Work, outcome: CaseReport | BaseException) -> None:
         """Take how a case went.
