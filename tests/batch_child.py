@@ -31,6 +31,8 @@ def main() -> None:
         (out / "half.txt").write_text("half")
         if case.startswith("dies") or (case.startswith("once") and is_first):
             os.kill(os.getpid(), signal.SIGKILL)
+        if case.startswith("segfaults"):
+            os.kill(os.getpid(), signal.SIGSEGV)
         if case.startswith("hangs") or (case.startswith("waits") and is_first):
             time.sleep(600)
         if case.startswith("raises"):

@@ -165,6 +165,7 @@ def test_a_case_whose_process_is_killed_is_computed_again(folder: BatchFolder, p
     ("case", "attempts", "match"),
     [
         ("dies", 2, "crashed 2 times: its process was ended by the signal SIGKILL"),
+        ("segfaults", 2, "crashed 2 times: its process was ended by the signal SIGSEGV and said last: Fatal Python error: Segmentation fault"),
         ("raises", 2, "crashed 2 times: its process ended with the code 1 and said last: ValueError: nobody foresaw this"),
         ("hangs", 2, "crashed 2 times: it was not finished after 0.5 s"),
         ("refuses", 1, "the image is upside down"),

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uniseg_app.batch.folder import FAILED, BatchFolder, CaseReport
-from uniseg_app.batch.local import Tell, fair_threads, n_cores, n_gpus
+from uniseg_app.batch.local import Tell, fair_threads, n_cores, n_gpus, own_threads
 from uniseg_app.batch.process import CHILD, ModelProcess
 from uniseg_app.batch.request import BatchRequest, Setup, Work
 from uniseg_app.batch.work import work_on
@@ -49,7 +49,7 @@ class ModelPlugin(WorkerPlugin):
     def setup(self, worker: object) -> None:
         """Begin to own a process; it starts with the first case."""
         name = getattr(worker, "name", 0)  # a number in a cluster of our own
-        threads = self._setup.threads or n_cores()  # Dask tells its workers to use one
+        threads = self._setup.threads or n_cores()  # of the job; Dask tells its workers to use one
         self.process = ModelProcess(
             replace(self._setup, slot=name if isinstance(name, int) else 0, threads=threads), self._command
         )
@@ -69,8 +69,8 @@ def run_on_cluster(
         OptionError: no scheduler answers at that address. UniSegError: the connection is lost for good. Otherwise what ``tell`` raises.
     """
     with _client(request) as client, client.as_current():  # which `wait` asks for
-        if not setup.threads and request.cluster:
-            setup = replace(setup, threads=fair_threads(request.device, _n_local(request) or 1))
+        if not setup.threads and (n_local := _n_local(request)):
+            setup = replace(setup, threads=own_threads() or fair_threads(request.device, n_local))
         note(_dashboard(client))
         try:
             client.register_plugin(ModelPlugin(setup, command), name=folder.run)

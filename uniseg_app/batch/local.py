@@ -50,9 +50,15 @@ def n_gpus(device: str) -> int:
 
 def fair_threads(device: str, n_workers: int) -> int | None:
     """CPU threads of one of several processes, so that together they have one a core; None leaves torch's choice."""
-    if n_workers == 1 or "OMP_NUM_THREADS" in os.environ or n_gpus(device):
+    if n_workers == 1 or own_threads() or n_gpus(device):
         return None
     return max(1, n_cores() // n_workers)
+
+
+def own_threads() -> int | None:
+    """CPU threads that ``$OMP_NUM_THREADS`` asks for."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return int(asked) if asked.isdigit() and int(asked) else None
 
 
 def n_cores() -> int:

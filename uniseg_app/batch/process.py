@@ -23,6 +23,7 @@ from uniseg_model.progress import Cancelled
 CHILD = (sys.executable, "-m", "uniseg_app.batch.child")
 _LOAD_S = 1800.0  # the model from a slow disk
 _LAST_BREATH_S = 10.0  # between the end of a process's answers and its own
+_FAULT = "Fatal Python error"
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -161,4 +162,5 @@ def _last_line(log: IO[bytes] | None) -> str:
         lines = log.read().decode("utf-8", errors="replace").strip().splitlines()  # type: ignore[union-attr]
     except (AttributeError, ValueError):  # there is none, or it is closed
         return ""
-    return lines[-1].strip()[:200] if lines else ""
+    fault = next((line for line in lines if line.startswith(_FAULT)), "")  # below it stand stacks and modules
+    return (fault or lines[-1].strip() if lines else "")[:200]
