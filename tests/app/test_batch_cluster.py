@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import batch_child
@@ -16,8 +15,8 @@ import pytest
 
 pytest.importorskip("distributed", reason="batches on a cluster need the package distributed")
 
-import dask
 from distributed import Client, LocalCluster
+from distributed.scheduler import KilledWorker
 
 from uniseg_app.batch import cluster as module
 from uniseg_app.batch.cluster import run_on_cluster
@@ -47,15 +46,10 @@ def asked(tmp_path: Path, **more: Any) -> BatchRequest:
 
 
 def computed(
-    tmp_path: Path,
-    cases: list[str],
-    address: str,
-    at: dict[int, Any] | None = None,
-    setup: Setup = SETUP,
-    told: list[Any] | None = None,
+    tmp_path: Path, cases: list[str], address: str, at: dict[int, Any] | None = None, setup: Setup = SETUP
 ) -> list[Any]:
     """How the cases went, in the order in which that was told. at: what to do after so many."""
-    folder, told = BatchFolder.opened(tmp_path / "out"), [] if told is None else told
+    folder, told = BatchFolder.opened(tmp_path / "out"), list[Any]()
 
     def tell(work: Work, outcome: Any) -> None:
         told.append(outcome)
@@ -124,25 +118,40 @@ def test_a_scheduler_file_that_is_not_there(tmp_path: Path) -> None:
         run_on_cluster([], BatchFolder(tmp_path, "r"), request, SETUP, lambda work, outcome: None, lambda line: None)
 
 
-def test_a_case_that_dask_blames_gets_a_second_chance_and_a_lost_scheduler_is_told(tmp_path: Path) -> None:
-    """One worker, whose death Dask blames on its case at once; then the scheduler ends."""
-
-    def kill_worker() -> None:
-        until_s = time.monotonic() + 120
-        while not (pids := tmp_path / "waits.pids").exists() and time.monotonic() < until_s:
-            time.sleep(0.05)
-        status = Path(f"/proc/{pids.read_text().strip()}/status").read_text()
-        os.kill(int(status.split("PPid:")[1].split()[0]), signal.SIGKILL)
-
-    options = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "silence_logs": 50}
-    with (
-        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
-        LocalCluster(n_workers=1, threads_per_worker=1, **options) as one,
-    ):
-        (killer := threading.Thread(target=kill_worker)).start()
-        told: list[CaseReport] = []
+def test_a_scheduler_that_goes_away_is_told(tmp_path: Path) -> None:
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0", silence_logs=50
+    ) as one:
         with pytest.raises(UniSegError, match=r"the connection to the scheduler tcp://.* is lost\. Run the same command again"):
-            computed(tmp_path, ["waits", "hangs"], one.scheduler_address, {1: one.close}, told=told)
-        killer.join()
-    assert [(report.case, report.state, report.attempts) for report in told] == [("waits", "done", 1)]
-    assert len((tmp_path / "waits.pids").read_text().splitlines()) == 2
+            computed(tmp_path, ["a", "hangs"], one.scheduler_address, {1: one.close})
+
+
+class Scripted:
+    """A client that computes nothing: each task of a case ends as the script says."""
+
+    def __init__(self, script: dict[str, list[Any]]) -> None:
+        self.script, self.cancelled = script, list[Any]()
+        self.cancel = self.cancelled.extend
+
+    def submit(self, function: Any, work: Work, *_: Any, **__: Any) -> Any:
+        outcome = self.script[work.case].pop(0)
+
+        class Ended:
+            def result(self, timeout: float) -> Any:
+                if isinstance(outcome, Exception):
+                    raise outcome
+                return outcome
+
+        return Ended()
+
+
+def test_a_case_that_dask_blames_gets_a_second_chance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    right, told = CaseReport("a", "done", 1.0, 1), list[Any]()
+    client = Scripted({"a": [KilledWorker("a", None, 3), right], "b": [KilledWorker("b", None, 3), KilledWorker("b", None, 3)]})
+    monkeypatch.setattr(module, "wait", lambda futures, **_: SimpleNamespace(done=futures))
+    folder = BatchFolder(tmp_path, "run")
+    tell = lambda work, outcome: told.append(outcome)  # noqa: E731
+    module._Tasks(client, [work("a"), work("b")], folder, asked(tmp_path), tell, lambda line: None).work_off()
+    blamed = CaseReport("b", "failed", error="4 workers died, twice, while they had this case", hint="See the workers' logs.")
+    assert (told, client.script, client.cancelled) == ([right, blamed], {"a": [], "b": []}, [])
+    assert folder.report(work("b")) == blamed
