@@ -157,8 +157,8 @@ def test_nothing_is_unpickled_unsafely(path: Path) -> None:
 @pytest.mark.parametrize("command", [["--help"], ["tasks"]])
 def test_help_and_tasks_come_without_heavy_libraries(command: list[str]) -> None:
     code = f"import sys; sys.argv[1:] = {command!r}\nfrom uniseg_app.cli import main\ntry: main()\nexcept SystemExit: pass\n"
-    code += "heavy = {'torch', 'monai', 'numpy', 'nibabel', 'napari', 'gradio', 'dask', 'distributed'} & set(sys.modules)
-assert not heavy, heavy"
+    code += "heavy = {'torch', 'monai', 'numpy', 'nibabel', 'napari', 'gradio', 'dask', 'distributed'} & set(sys.modules)\n"
+    code += "assert not heavy, heavy"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=60)
 
 
