@@ -12,10 +12,12 @@ from typing import Any
 import batch_child
 import numpy as np
 import pytest
+from dicom_series import UID, dataset, write
 from tiny import ct_volume, tiny_checkpoint
 
-from uniseg_app.batch import child
-from uniseg_app.batch.request import BatchRequest, Setup, identity_of
+from uniseg_app.batch import child, local
+from uniseg_app.batch.cases import find_cases
+from uniseg_app.batch.request import BatchRequest, Setup, identity_of, work_of
 from uniseg_app.batch.run import run_batch
 from uniseg_app.commands import found_checkpoints
 from uniseg_model.errors import FileFormatError, OptionError, UniSegError, WeightsError
@@ -154,6 +156,46 @@ def test_other_weights_on_a_worker_are_not_used(setup: Setup, tmp_path: Path) ->
 def test_a_setup_travels_as_it_is(setup: Setup) -> None:
     full = replace(setup, options=Options(spacing_mm=(3.0, 2.0, 2.0), axes="RAS"), packs=(Path("p"),), slot=3)
     assert Setup.from_json(full.to_json()) == full
+
+
+def test_a_dicom_folder_becomes_dicom_seg(setup: Setup, rng: np.random.Generator, tmp_path: Path) -> None:
+    for k, pixels in enumerate(rng.integers(900, 1200, (12, 16, 18)).astype(np.uint16)):
+        tags = {"FrameOfReferenceUID": UID + "7", "PixelSpacing": [3, 3], "SliceThickness": 3, "RescaleSlope": 1}
+        write(tmp_path / "in" / "ann" / "ct" / f"{k}.dcm", dataset(pixels, (-20, -30, -3 * k), **tags))
+    [case] = find_cases(tmp_path / "in", tmp_path / "out")
+    one = work_of(case, request(tmp_path / "in", setup.weights, format="dicom-seg"), setup.identity)
+    assert (one.case, one.facts["images"][0][:2]) == ("ann_ct", ["ct", 12])
+    found = child.compute_case(
+        child.load(setup), replace(setup, format="dicom-seg"), {**vars(one), "out": str(tmp_path / "out")}
+    )
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["liver.dcm", "run.json", "spleen.dcm"]
+    assert list(found["volumes_ml"]) == ["liver", "spleen"]
+
+
+@pytest.mark.parametrize(
+    ("device", "slot", "n_gpus", "pinned"),
+    [
+        ("auto", 3, 2, "cuda:1"),
+        ("cuda", 0, 4, "cuda:0"),
+        ("cuda:2", 1, 4, "cuda:2"),
+        ("auto", 1, 1, "auto"),
+        ("cpu", 1, 4, "cpu"),
+    ],
+)
+def test_each_process_has_a_gpu_of_its_own(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch, device: str, slot: int, n_gpus: int, pinned: str
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: n_gpus)
+    assert child._device(replace(setup, device=device, slot=slot)) == pinned
+    assert local.n_gpus(device) == (n_gpus if device in ("auto", "cuda") else 0)
+
+
+def test_cores_are_shared_out_unless_somebody_has_said_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "n_cores", lambda: 16)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert [local.fair_threads("cpu", n) for n in (1, 3, 40)] == [None, 5, 1]
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert (local.fair_threads("cpu", 3), local.own_threads()) == (None, 2)
 
 
 def refused(run: Any, match: str, *arguments: object) -> None:
