@@ -43,6 +43,9 @@ TORCH_AT_TOP = (
     "uniseg_model/predictor.py",
     "uniseg_model/run.py",
     "uniseg_model/sliding.py",
+    "uniseg_model/blend.py",
+    "uniseg_model/walk.py",
+    "uniseg_model/memory.py",
 )
 DOORS = {  # start a front end
     ("uniseg_app.cli.web", "uniseg_app.web_demo"),

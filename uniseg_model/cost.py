@@ -16,7 +16,10 @@ _COPIES = 3  # of the prepared array while it is made: the crop, the result, and
 
 @dataclass(frozen=True)
 class Pass:
-    """One sweep over a prepared grid. shape: (z, y, x). n_classes: of all its tasks together. flips: 8 when mirrored."""
+    """One sweep over a prepared grid. shape: (z, y, x). n_classes: of all its tasks together. flips: 8 when mirrored.
+
+    repeats: windows whose answer is known from another one; 0 while the array is not there to look at.
+    """
 
     shape: Shape
     n_channels: int
@@ -24,6 +27,7 @@ class Pass:
     n_classes: int
     flips: int = 1
     step: float = 0.5
+    repeats: int = 0
 
     def windows(self, window: Shape) -> int:
         """How many windows it takes."""
@@ -33,7 +37,7 @@ class Pass:
 
     def decodings(self, window: Shape) -> float:
         """Its work, in decodings of one window."""
-        return self.windows(window) * self.flips * (self.n_tasks + ENCODING)
+        return (self.windows(window) - self.repeats) * self.flips * (self.n_tasks + ENCODING)
 
     def bytes(self) -> int:
         """The prepared array while it is made, and the sums of all classes and weights."""

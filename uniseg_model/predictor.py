@@ -22,6 +22,7 @@ from uniseg_model.engines import Engine
 from uniseg_model.engines.ensemble import Ensemble
 from uniseg_model.engines.torch_engine import TorchEngine
 from uniseg_model.errors import OptionError, TaskError, WeightsError
+from uniseg_model.memory import out_of_memory_named
 from uniseg_model.options import Options
 from uniseg_model.packs.file import load_pack
 from uniseg_model.preprocess import Prepared, Recipe, Restored, largest_shape, prepare
@@ -30,7 +31,6 @@ from uniseg_model.record import RunRecord
 from uniseg_model.regions import WHOLE, Region
 from uniseg_model.run import Run, describe_weights
 from uniseg_model.segmentation import MergedMap, Segmentation, agreement
-from uniseg_model.sliding import out_of_memory_named
 from uniseg_model.suitability import check_channels, suitable_tasks
 from uniseg_model.tasks import Task
 from uniseg_model.volume import Shape, Volume
@@ -261,6 +261,10 @@ class Session:
         if recipe not in self._prepared:
             self._prepared[recipe] = prepare(self.volume, recipe)
         return self._prepared[recipe]
+
+    def known(self, recipe: Recipe) -> Prepared | None:
+        """The image under a recipe if it was prepared before."""
+        return self._prepared.get(recipe)
 
     def shape_under(self, recipe: Recipe) -> Shape:
         """Voxels of the prepared array under a recipe; before it is prepared, the most there can be."""

@@ -14,16 +14,19 @@ from torch import Tensor
 from uniseg_model.axes import axes_for
 from uniseg_model.checkpoint import Checkpoint
 from uniseg_model.cost import Pass
+from uniseg_model.engines import Tick
 from uniseg_model.engines.rules import PromptChoice
+from uniseg_model.memory import halved
 from uniseg_model.options import Options
 from uniseg_model.packs.file import Pack
 from uniseg_model.preprocess import Prepared, Recipe, Restored
 from uniseg_model.progress import Progress, ProgressHook
 from uniseg_model.record import RunRecord, Stopwatch, peak_memory_gb
-from uniseg_model.sliding import Sweep, halved, sweep_windows, through_windows
+from uniseg_model.sliding import Sweep, sweep_windows
 from uniseg_model.suitability import doubts
 from uniseg_model.tasks import Task
 from uniseg_model.volume import Shape
+from uniseg_model.walk import through_windows
 from uniseg_model.windows import Layout
 
 if TYPE_CHECKING:
@@ -65,10 +68,11 @@ class Run:
         """The same, before anything is done."""
         flips = 8 if self.options.mirror else 1
         for recipe, group in self.groups().items():
-            shape = self.session.shape_under(recipe)
+            shape, prepared = self.session.shape_under(recipe), self.session.known(recipe)
+            repeats = self.layout(prepared).repeats(prepared.array) if prepared else 0
             for part in self.split(shape, group):
                 n_classes = sum(task.n_classes for task in part)
-                yield Pass(shape, len(recipe.intensity), len(part), n_classes, flips, self.options.step)
+                yield Pass(shape, len(recipe.intensity), len(part), n_classes, flips, self.options.step, repeats)
 
     def groups(self) -> dict[Recipe, list[Task]]:
         """The tasks by what the image becomes for them."""
@@ -120,21 +124,23 @@ class Run:
         """Take windows (B, C, Z, Y, X) through ``compute``, and hand ``keep`` what came of each, with its first voxel."""
         total = len(layout.starts)
 
-        def computed(windows: Tensor, done: int) -> list[Tensor]:
-            self.progress(Progress(stage, done, total))
+        def computed(windows: Tensor, tick: Tick) -> list[Tensor]:
+            tick(0)  # the last place where it can be cancelled before the batch is computed
             return [compute(windows)]
 
         with self.clock(stage):
             through_windows(
                 array, layout, self.options.batch or self.engine.best_batch(), computed,
                 lambda start, parts: keep(start, parts[0].cpu().numpy()), lambda batch, exc: halved(batch, self.notes, exc),
+                lambda done: self.progress(Progress(stage, done, total)),
             )  # fmt: skip
         self.progress(Progress(stage, total, total))
 
     def _measure(self, prepared: Prepared, sweep: Sweep) -> None:
         """Remember how fast this device is."""
         flips = 8 if sweep.mirror else 1
-        done = Pass(prepared.shape, len(prepared.array), len(sweep.prompts), sum(sweep.n_classes), flips, sweep.step)
+        repeats, n_classes = self.layout(prepared).repeats(prepared.array), sum(sweep.n_classes)
+        done = Pass(prepared.shape, len(prepared.array), len(sweep.prompts), n_classes, flips, sweep.step, repeats)
         self.session.predictor.decoding_s = self.clock.last_s / done.decodings(self.engine.window)
 
     def tell_restored(self, task: Task, restored: Mapping[str, Restored]) -> None:

@@ -9,7 +9,9 @@ from tiny import ct_volume, tiny_checkpoint
 from uniseg_model.cost import Cost, Pass, free_memory_gb
 from uniseg_model.errors import OutOfMemoryError
 from uniseg_model.predictor import Options, Predictor
+from uniseg_model.preprocess import Recipe
 from uniseg_model.progress import Progress
+from uniseg_model.volume import Volume
 
 
 def test_windows_and_work_by_hand() -> None:
@@ -17,6 +19,26 @@ def test_windows_and_work_by_hand() -> None:
     sweep = Pass((12, 8, 8), n_channels=1, n_tasks=2, n_classes=5, flips=8)
     assert sweep.windows((8, 8, 8)) == 2
     assert sweep.decodings((8, 8, 8)) == pytest.approx(37.6)
+
+
+def test_windows_that_are_known_cost_nothing() -> None:
+    """9 windows over 40 columns, 6 of them air like the first: 3 * (1 + 0.35) decodings."""
+    sweep = Pass((8, 8, 40), n_channels=1, n_tasks=1, n_classes=2, repeats=6)
+    assert sweep.windows((8, 8, 8)) == 9
+    assert sweep.decodings((8, 8, 8)) == pytest.approx(4.05)
+
+
+def test_air_is_counted_once_the_image_is_prepared(rng: np.random.Generator) -> None:
+    """192 columns of the task's own voxels, the first 130 of them air: five windows, three of them all air."""
+    array = np.full((1, 32, 64, 192), -1000, np.float32)
+    array[..., 130:] = rng.normal(40, 30, (32, 64, 62))
+    model = Predictor(tiny_checkpoint(), device="cpu")
+    model.decoding_s = 2.0
+    session = model.open(Volume(array, np.array([[0, 0, 1.5, 0], [0, 1.5, 0, 0], [3.0, 0, 0, 0], [0, 0, 0, 1]])))
+    assert session.cost(["liver"]).seconds == pytest.approx(2.0 * 5 * 1.35)
+    session.prepare(Recipe.of(session.tasks["liver"]))
+    assert session.cost(["liver"]).seconds == pytest.approx(2.0 * 3 * 1.35)
+    assert session.cost(["liver"]).windows == 5
 
 
 def test_memory_by_hand() -> None:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from tiny import TINY, tiny_checkpoint
 from torch import Tensor
 
+from uniseg_model.blend import Blend
 from uniseg_model.engines import Tick
+from uniseg_model.engines.torch_engine import TorchEngine
 from uniseg_model.errors import OptionError, OutOfMemoryError
+from uniseg_model.memory import is_out_of_memory
 from uniseg_model.progress import Cancelled, Progress, ignore_progress
-from uniseg_model.sliding import Blend, Sweep, _step_down, is_out_of_memory, sweep_windows
-from uniseg_model.windows import importance, padding, window_starts
+from uniseg_model.sliding import Sweep, _step_down, sweep_windows
+from uniseg_model.windows import Layout, importance, padding, window_starts
 
 
 class FormulaEngine:
@@ -49,6 +54,11 @@ class FormulaEngine:
 def one_more(windows: Tensor, place: int) -> Tensor:
     """x + 1 + place in every class: a pointwise network must come back unchanged by windows and weights."""
     return (windows[:, :1] + 1 + place).expand(-1, 3, -1, -1, -1)
+
+
+def slope(*shape: int) -> np.ndarray:
+    """(1, z, y, x) with another value in each voxel, so that no window is constant."""
+    return np.arange(np.prod(shape), dtype=np.float32).reshape(1, *shape)
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 8), (9, 17, 23), (3, 30, 5), (1, 1, 1), (8, 12, 8)])
@@ -160,7 +170,7 @@ def test_torch_really_words_its_cpu_allocator_so() -> None:
 
 def test_progress_rises_and_ends_at_the_number_of_windows() -> None:
     told: list[Progress] = []
-    sweep_windows(FormulaEngine((8, 8, 8), one_more), np.ones((1, 16, 8, 8), np.float32), Sweep((0, 1), (1, 1)), told.append)
+    sweep_windows(FormulaEngine((8, 8, 8), one_more), slope(16, 8, 8), Sweep((0, 1), (1, 1)), told.append)
     assert {(p.stage, p.total) for p in told} == {("predict", 3)}
     assert [p.done for p in told] == [0, 0.5, 1, 1.5, 2, 2.5, 3]
 
@@ -173,7 +183,7 @@ def test_cancel_ends_within_one_window() -> None:
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        sweep_windows(engine, np.ones((1, 40, 40, 8), np.float32), Sweep((0, 1), (1, 1)), stop_in_second)
+        sweep_windows(engine, slope(40, 40, 8), Sweep((0, 1), (1, 1)), stop_in_second)
     assert engine.batches == [1, 1]
 
 
@@ -216,7 +226,61 @@ def test_a_preview_shows_the_windows_that_are_done_and_the_nearest_are_done_firs
         return torch.stack([torch.zeros_like(windows[:, 0]), torch.ones_like(windows[:, 0])], dim=1)
 
     sweep = Sweep((0,), (2,), step=1.0, focus=(11, 0, 0))
-    array = np.zeros((1, 12, 4, 4), np.float32)
+    array = slope(12, 4, 4)
     [whole], _ = sweep_windows(FormulaEngine((4, 4, 4), ones), array, sweep, look, lambda found: {"liver": found[0]})
     assert seen == [[0] * 12, [0] * 8 + [1] * 4, [0] * 4 + [1] * 8]
     assert (whole[1] == 1).all()
+
+
+def in_air(*shape: int) -> np.ndarray:
+    """(1, z, y, x): air, 0, and in the last eight columns something."""
+    array = np.zeros((1, *shape), np.float32)
+    array[..., -8:] = slope(*shape)[..., -8:]
+    return array
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 9])
+def test_equal_constant_windows_are_computed_once(batch: int) -> None:
+    """Windows of 8 every 4 over 40 columns: nine, of which those at 28 and 32 see something. Eight and a half batches become one."""
+    engine, told = FormulaEngine((8, 8, 8), one_more), list[Progress]()
+    sweep = Sweep((0, 5), (3, 2), batch=batch)
+    found, _ = sweep_windows(engine, in_air(8, 8, 40), sweep, told.append)
+    assert sum(engine.batches) == 3
+    every = FormulaEngine((8, 8, 8), one_more)
+    slow, _ = sweep_windows(every, in_air(8, 8, 40), replace(sweep, reuse=False), ignore_progress)
+    assert sum(every.batches) == 9
+    assert all(np.array_equal(a, b) for a, b in zip(found, slow, strict=True))
+    done = [p.done for p in told]
+    assert done == sorted(done)
+    assert (done[0], done[-1], {p.total for p in told}) == (0, 9, {9})
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_what_is_used_again_has_the_bits_of_what_is_computed_again(mirror: bool) -> None:
+    """A real network: two prompts, padding along y, windows of 32 every 16 over 96 columns, of which three hold nothing but air."""
+    config = replace(TINY, window=(32, 32, 32), features=(2, 2, 2, 2, 2, 2))
+    engine = TorchEngine(tiny_checkpoint(config=config).network(), "cpu")
+    sweep = Sweep((0, 4), (3, 2), mirror=mirror, batch=1)
+    fast, slow = (
+        sweep_windows(engine, in_air(32, 30, 96), replace(sweep, reuse=reuse), ignore_progress)[0] for reuse in (True, False)
+    )
+    assert all(np.array_equal(a, b) for a, b in zip(fast, slow, strict=True))
+    assert len(np.unique(fast[0])) > 1000
+
+
+def test_each_value_is_computed_once_but_not_more_of_them_than_are_kept() -> None:
+    """Six slabs of one value each, in the order 0 1 2 3 4 5 0 1 2 3 4 5: the answers of the first four are kept."""
+    array = np.repeat(np.tile(np.arange(6, dtype=np.float32), 2), 8)[None, :, None, None] * np.ones((1, 1, 8, 8), np.float32)
+    engine = FormulaEngine((8, 8, 8), one_more)
+    [found], _ = sweep_windows(engine, array, Sweep((0,), (1,), step=1.0), ignore_progress)
+    assert len(engine.batches) == 8
+    np.testing.assert_allclose(found[0], array[0] + 1, rtol=1e-6)
+    assert Layout.over((96, 8, 8), (8, 8, 8), 1.0).repeats(array) == 12 - 8
+
+
+def test_memory_that_runs_out_between_constant_windows_costs_no_answer() -> None:
+    engine = FormulaEngine((8, 8, 8), one_more, most=1)
+    array = np.concatenate([in_air(8, 8, 40), in_air(8, 8, 40)], axis=3)
+    [found], notes = sweep_windows(engine, array, Sweep((0,), (1,), batch=4), ignore_progress)
+    np.testing.assert_allclose(found[0], array[0] + 1, rtol=1e-6)
+    assert notes[-1] == "memory ran out with 2 windows at once; went on with 1"

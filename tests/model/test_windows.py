@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from uniseg_model.errors import OptionError
-from uniseg_model.windows import importance, nearest_first, padding, window_starts
+from uniseg_model.windows import Layout, constant_value, importance, nearest_first, padding, window_starts
 
 
 def along(size: int, side: int, step: float = 0.5) -> list[int]:
@@ -125,3 +125,21 @@ def test_distance_is_measured_in_window_sides() -> None:
     """One side away along z (8 voxels) is farther than half a side along y (2 voxels)."""
     starts = [(0, 0, 0), (8, 0, 0), (0, 2, 0)]
     assert nearest_first(starts, (8, 4, 4), (4, 2, 2)) == [(0, 0, 0), (0, 2, 0), (8, 0, 0)]
+
+
+@pytest.mark.parametrize("shape", [(5, 12, 3), (9, 8, 20), (8, 8, 8)])
+def test_a_window_is_cut_as_from_the_padded_array(shape: tuple[int, int, int], rng: np.random.Generator) -> None:
+    array, layout = rng.normal(size=(2, *shape)).astype(np.float32), Layout.over(shape, (8, 8, 8))
+    padded = np.pad(array, [(0, 0), *layout.pads])
+    for start in layout.starts:
+        place = tuple(slice(at, at + 8) for at in start)
+        np.testing.assert_array_equal(layout.cut(array, start), padded[(slice(None), *place)])
+
+
+def test_a_window_is_constant_only_if_every_bit_is() -> None:
+    window = np.full((2, 9, 9, 9), -0.0, np.float32)
+    assert constant_value(window) == np.array([-0.0, -0.0], np.float32).tobytes()
+    window[1] = 3
+    assert constant_value(window) == np.array([-0.0, 3], np.float32).tobytes()
+    window[0, 8, 7, 3] = 0.0  # equal, but for its sign
+    assert constant_value(window) is None

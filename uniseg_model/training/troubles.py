@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from uniseg_model.errors import OutOfMemoryError, TrainingError, UniSegError
-from uniseg_model.sliding import is_out_of_memory
+from uniseg_model.memory import is_out_of_memory
 
 _FRUGAL = (
     "Close other programs and go on with --resume, or start a new run with a smaller batch (--set batch=1), fewer workers "
