@@ -49,5 +49,10 @@ class Blend:
         return [total.argmax(dim=0).to(torch.uint8).cpu().numpy() for total in self.sums]
 
     def means(self) -> list[np.ndarray]:
-        """Class probabilities (K, z, y, x), one array a prompt. The sums are used up."""
+        """Class probabilities (K, z, y, x), one array a prompt; where no window was, the first class's is 1. The sums are used up."""
+        if not self.weights.all():
+            bare = self.weights == 0
+            self.weights[bare] = 1
+            for total in self.sums:
+                total[0][bare] = 1
         return [total.div_(self.weights).cpu().numpy() for total in self.sums]

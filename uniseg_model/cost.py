@@ -18,7 +18,7 @@ _COPIES = 3  # of the prepared array while it is made: the crop, the result, and
 class Pass:
     """One sweep over a prepared grid. shape: (z, y, x). n_classes: of all its tasks together. flips: 8 when mirrored.
 
-    repeats: windows whose answer is known from another one; 0 while the array is not there to look at.
+    repeats, left_out: windows whose answer is known from another one, and those without body; 0 while there is no array to look at.
     """
 
     shape: Shape
@@ -28,12 +28,13 @@ class Pass:
     flips: int = 1
     step: float = 0.5
     repeats: int = 0
+    left_out: int = 0
 
     def windows(self, window: Shape) -> int:
         """How many windows it takes."""
         pads = padding(self.shape, window)
         z, y, x = (side + before + after for side, (before, after) in zip(self.shape, pads, strict=True))
-        return len(window_starts((z, y, x), window, self.step))
+        return len(window_starts((z, y, x), window, self.step)) - self.left_out
 
     def decodings(self, window: Shape) -> float:
         """Its work, in decodings of one window."""

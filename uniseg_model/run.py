@@ -17,7 +17,7 @@ from uniseg_model.cost import Pass
 from uniseg_model.engines import Tick
 from uniseg_model.engines.rules import PromptChoice
 from uniseg_model.memory import halved
-from uniseg_model.options import Options
+from uniseg_model.options import AS_TRAINED, Options
 from uniseg_model.packs.file import Pack
 from uniseg_model.preprocess import Prepared, Recipe, Restored
 from uniseg_model.progress import Progress, ProgressHook
@@ -43,7 +43,9 @@ class Run:
         self.engine, self.checkpoint = session.predictor.engine, session.predictor.checkpoint
         self.weights = [(one, _packs_of(one, tasks)) for one in (self.checkpoint, *session.predictor.folds)]
         mirrored = all(one.about.mirrored and all(pack.facts.mirrored for pack in packs) for one, packs in self.weights)
-        mirror = self.engine.device.type != "cpu" and mirrored if options.mirror is None else options.mirror
+        mirror = options.mirror
+        if mirror is None or mirror == AS_TRAINED:
+            mirror = mirrored and (mirror == AS_TRAINED or self.engine.device.type != "cpu")
         self.options = replace(options, mirror=mirror)
         self.clock = Stopwatch()
         self.notes = [*session.volume.warnings]
@@ -69,10 +71,10 @@ class Run:
         flips = 8 if self.options.mirror else 1
         for recipe, group in self.groups().items():
             shape, prepared = self.session.shape_under(recipe), self.session.known(recipe)
-            repeats = self.layout(prepared).repeats(prepared.array) if prepared else 0
+            saved = self._saved(prepared) if prepared else (0, 0)
             for part in self.split(shape, group):
                 n_classes = sum(task.n_classes for task in part)
-                yield Pass(shape, len(recipe.intensity), len(part), n_classes, flips, self.options.step, repeats)
+                yield Pass(shape, len(recipe.intensity), len(part), n_classes, flips, self.options.step, *saved)
 
     def groups(self) -> dict[Recipe, list[Task]]:
         """The tasks by what the image becomes for them."""
@@ -86,7 +88,7 @@ class Run:
         focus = prepared.place_of(self.options.focus) if self.options.focus else None
         places = [self.checkpoint.place(task) for task in tasks]
         n_classes = [self.checkpoint.n_outputs(task) if whole_head else task.n_classes for task in tasks]
-        sweep = replace(self.sweep_of(places, n_classes), focus=focus)
+        sweep = replace(self.sweep_of(places, n_classes), focus=focus, body_share=self._body_share(prepared.recipe))
 
         def show(labels: list[np.ndarray]) -> dict[str, np.ndarray]:
             return {task.key: prepared.roughly_restored(found) for task, found in zip(tasks, labels, strict=True)}
@@ -139,9 +141,20 @@ class Run:
     def _measure(self, prepared: Prepared, sweep: Sweep) -> None:
         """Remember how fast this device is."""
         flips = 8 if sweep.mirror else 1
-        repeats, n_classes = self.layout(prepared).repeats(prepared.array), sum(sweep.n_classes)
-        done = Pass(prepared.shape, len(prepared.array), len(sweep.prompts), n_classes, flips, sweep.step, repeats)
-        self.session.predictor.decoding_s = self.clock.last_s / done.decodings(self.engine.window)
+        saved, n_classes = self._saved(prepared), sum(sweep.n_classes)
+        done = Pass(prepared.shape, len(prepared.array), len(sweep.prompts), n_classes, flips, sweep.step, *saved)
+        if work := done.decodings(self.engine.window):
+            self.session.predictor.decoding_s = self.clock.last_s / work
+
+    def _saved(self, prepared: Prepared) -> tuple[int, int]:
+        """How many windows of segmenting repeat others, and how many are left out."""
+        layout = self.layout(prepared)
+        chosen = layout.with_body(prepared.array, self._body_share(prepared.recipe))
+        return chosen.repeats(prepared.array), len(layout.starts) - len(chosen.starts)
+
+    def _body_share(self, recipe: Recipe) -> float:
+        """The least share of body in a window that is computed: nobody knows what is body but in a CT."""
+        return self.options.body_share if set(recipe.intensity) == {"hu"} else 0.0
 
     def tell_restored(self, task: Task, restored: Mapping[str, Restored]) -> None:
         """One task is finished."""

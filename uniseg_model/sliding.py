@@ -34,6 +34,7 @@ class Sweep:
     step: see ``windows.window_starts``. batch: windows at once; None leaves it to the engine.
     focus: a voxel z, y, x of the prepared array; windows near it come first.
     layout: these windows only, in place of all that ``step`` makes; where none stands the probabilities are 0.
+    body_share: of a CT, see ``Layout.with_body``; where no window is computed the first class, background, has probability 1.
     reuse: compute equal constant windows once. Off, the answer is the same and takes longer: for those who measure.
     """
 
@@ -44,6 +45,7 @@ class Sweep:
     batch: int | None = None
     focus: Triple | None = None
     layout: Layout | None = None
+    body_share: float = 0.0
     reuse: bool = True
 
 
@@ -68,7 +70,10 @@ def sweep_windows(
     weight = torch.from_numpy(layout.weight.copy())
     notes: list[str] = []
     blend = _roomy_blend(layout, sweep.n_classes, engine.device, notes)
-    total = len(layout.starts)
+    chosen = layout.with_body(array, sweep.body_share)
+    total = len(chosen.starts)
+    if left_out := len(layout.starts) - total:
+        notes.append(f"{left_out} of {len(layout.starts)} windows hold almost no body and were not computed")
 
     def compute(windows: Tensor, tick: Tick) -> list[Tensor]:
         return engine.run(windows, sweep.prompts, mirror=sweep.mirror, tick=tick)
@@ -78,7 +83,7 @@ def sweep_windows(
 
     through_windows(
         array,
-        layout,
+        chosen,
         sweep.batch or engine.best_batch(),
         compute,
         lambda start, outputs: blend.add(layout.in_block(start), outputs, weight),

@@ -284,3 +284,27 @@ def test_memory_that_runs_out_between_constant_windows_costs_no_answer() -> None
     [found], notes = sweep_windows(engine, array, Sweep((0,), (1,), batch=4), ignore_progress)
     np.testing.assert_allclose(found[0], array[0] + 1, rtol=1e-6)
     assert notes[-1] == "memory ran out with 2 windows at once; went on with 1"
+
+
+def test_windows_without_body_are_background_and_the_note_says_how_many() -> None:
+    """The network says class 1 everywhere. Windows of 4 side by side, the second of three has a body."""
+
+    def ones(windows: Tensor, place: int) -> Tensor:
+        return torch.stack([torch.zeros_like(windows[:, 0]), torch.ones_like(windows[:, 0])], dim=1)
+
+    array, told = np.zeros((1, 4, 4, 12), np.float32), list[Progress]()
+    array[..., 4:8] = slope(4, 4, 4)
+    engine = FormulaEngine((4, 4, 4), ones)
+    [found], notes = sweep_windows(engine, array, Sweep((0,), (2,), step=1.0, body_share=0.1), told.append)
+    assert engine.batches == [1]
+    assert found[0, 0, 0].tolist() == [1] * 4 + [0] * 4 + [1] * 4
+    assert found[1, 0, 0].tolist() == [0] * 4 + [1] * 4 + [0] * 4
+    assert notes == ["2 of 3 windows hold almost no body and were not computed"]
+    assert [(p.done, p.total) for p in told] == [(0, 1), (1, 1)]
+
+
+def test_a_scan_of_nothing_but_air_is_background() -> None:
+    engine = FormulaEngine((4, 4, 4), one_more)
+    [found], _ = sweep_windows(engine, np.zeros((1, 4, 4, 12), np.float32), Sweep((0,), (3,), body_share=0.1), ignore_progress)
+    assert engine.batches == []
+    assert found.argmax(axis=0).max() == 0

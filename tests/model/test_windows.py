@@ -143,3 +143,17 @@ def test_a_window_is_constant_only_if_every_bit_is() -> None:
     assert constant_value(window) == np.array([-0.0, 3], np.float32).tobytes()
     window[0, 8, 7, 3] = 0.0  # equal, but for its sign
     assert constant_value(window) is None
+
+
+def test_windows_with_too_little_body_are_left_out_and_the_middle_counts_most() -> None:
+    """Windows of 8 side by side. One has a body of two planes at its rim, one of two planes in its middle, one none."""
+    array, layout = np.zeros((1, 8, 8, 24), np.float32), Layout.over((8, 8, 24), (8, 8, 8), 1.0)
+    array[..., 0:2] = 0.3
+    array[..., 11:13] = -0.3
+    planes = importance((8, 8, 8)).sum(axis=(0, 1), dtype=np.float64)
+    rim, middle = planes[0:2].sum() / planes.sum(), planes[3:5].sum() / planes.sum()
+    assert 0 < rim < 0.01 < 0.5 < middle
+    assert layout.with_body(array, 0) is layout
+    assert [start[2] for start in layout.with_body(array, rim * 0.99).starts] == [0, 8]
+    assert [start[2] for start in layout.with_body(array, rim * 1.01).starts] == [8]
+    assert [start[2] for start in layout.with_body(array, middle * 1.01).starts] == []

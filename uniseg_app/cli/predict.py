@@ -40,7 +40,8 @@ def segment(
     weights: Annotated[list[Path] | None, typer.Option("--weights", metavar="W", help="Weights file; several, such as folds: their mean. Default: $UNISEG_WEIGHTS, the settings, the demo weights.")] = None,
     pack: Annotated[list[Path] | None, typer.Option("--pack", metavar="PACK", help="A task pack in place of those installed; several of one task, such as folds: their mean.")] = None,
     mirror: Annotated[bool | None, typer.Option("--mirror/--no-mirror", help="Average over eight flips. Default: on a GPU yes where the weights were trained so, on a CPU no (8 times the work).")] = None,
-    step: Annotated[float, typer.Option(help="Distance of windows as a share of their side.")] = 0.5,
+    step: Annotated[float | None, typer.Option(help="Distance of windows as a share of their side. Default: 0.5, or the preset's.")] = None,
+    preset: Annotated[str | None, typer.Option(metavar="exact|balanced|fast", help="How much work for the answer. exact: as the original, mirrored if the weights were trained so. balanced: not mirrored. fast: fewer windows too. --mirror and --step count more.")] = None,
     spacing: Annotated[str | None, typer.Option(metavar="Z,Y,X", help="Voxel size in mm in place of the task's own.")] = None,
     axes: Annotated[str | None, typer.Option(help="axial, stored, or three letters such as RAS, in place of the task's own.")] = None,
     merge: Annotated[str, typer.Option(metavar="keep|original", help="keep: earlier tasks win, overlaps are counted. original: the authors' overwriting.")] = "keep",
@@ -63,7 +64,9 @@ def segment(
     from uniseg_model.predictor import Options
 
     axes = axes.upper() if axes and len(axes) == 3 else axes
-    options = Options(mirror=mirror, step=step, spacing_mm=triple(spacing), axes=axes, batch=batch, confidence=confidence)
+    options = Options.preset(
+        preset, mirror=mirror, step=step, spacing_mm=triple(spacing), axes=axes, batch=batch, confidence=confidence
+    )
     request = commands.SegmentRequest(
         tuple(images), tuple(task.split(",")), out, options,
         weights=weights[0] if weights else None, folds=tuple(weights or ())[1:], packs=tuple(pack or ()), device=device, precision=precision, threads=threads,
