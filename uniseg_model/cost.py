@@ -42,8 +42,19 @@ class Pass:
 
     def bytes(self) -> int:
         """The prepared array while it is made, and the sums of all classes and weights."""
-        voxels = math.prod(self.shape)
-        return 4 * voxels * max(_COPIES * self.n_channels, self.n_channels + self.n_classes + 1)
+        return max(self.preparing_bytes(), 4 * math.prod(self.shape) * self.n_channels + self.sums_bytes())
+
+    def preparing_bytes(self) -> int:
+        """The prepared array while it is made."""
+        return 4 * math.prod(self.shape) * _COPIES * self.n_channels
+
+    def sums_bytes(self) -> int:
+        """The sums of all classes and weights."""
+        return 4 * math.prod(self.shape) * (self.n_classes + 1)
+
+    def least_bytes(self, room_gb: float) -> int:
+        """What cannot be kept on disk; room_gb: see :func:`room_for_sums_gb`."""
+        return self.bytes() if self.sums_bytes() <= room_gb * 1e9 else self.preparing_bytes()
 
 
 @dataclass(frozen=True)
@@ -70,6 +81,14 @@ class Cost:
                 f"this run needs about {self.memory_gb:.1f} GB of memory, {self.free_gb:.1f} GB are free",
                 hint="Close other programs, ask for fewer tasks at once, or for a coarser spacing.",
             )
+
+
+def room_for_sums_gb(given_gb: float | None = None) -> float:
+    """Memory that the sums of a pass may take before they go to disk: what was given, else half of what is free."""
+    if given_gb is None:
+        free_gb = free_memory_gb()
+        return math.inf if free_gb is None else free_gb / 2
+    return given_gb
 
 
 def free_memory_gb() -> float | None:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from uniseg_model.checkpoint import Checkpoint, load_checkpoint
-from uniseg_model.cost import ENCODING, Cost
+from uniseg_model.cost import ENCODING, Cost, room_for_sums_gb
 from uniseg_model.embedded import embedded_weights
 from uniseg_model.engines import Engine
 from uniseg_model.engines.ensemble import Ensemble
@@ -247,7 +247,8 @@ class Session:
         if run.options.agreement:
             passes += Run(self, run.tasks, _other_way(run.options), ignore_progress).planned()
         engine, window_s = self.predictor.engine, self.predictor.decoding_s
-        largest = max(one.bytes() for one in passes)
+        room_gb = room_for_sums_gb()
+        largest = max(one.least_bytes(room_gb) for one in passes)
         is_gpu = engine.device.type == "cuda"  # where sums that do not fit move to the CPU
         return Cost(
             windows=sum(one.windows(engine.window) for one in passes),

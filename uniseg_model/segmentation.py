@@ -197,7 +197,8 @@ def _overlaps(segmentations: Sequence[Segmentation], later_wins: bool) -> list[d
 
 
 def _ml(labels: np.ndarray, value: int, volume: Volume) -> float:
-    return int(np.count_nonzero(labels == value)) * volume.voxel_ml
+    n = sum(int(np.count_nonzero(plane == value)) for plane in labels)  # plane by plane: no mask of the image's size is made
+    return n * volume.voxel_ml
 
 
 def legend(structures: Mapping[int, tuple[Task, Label]]) -> dict[str, dict[str, str]]:

@@ -8,14 +8,15 @@ step is told to the caller. Letters: C channels, K classes, z, y, x the prepared
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from uniseg_model.blend import Blend
+from uniseg_model.blend import Blend, sums_bytes
+from uniseg_model.cost import room_for_sums_gb
 from uniseg_model.engines import Engine, Tick
 from uniseg_model.engines.rules import PromptChoice
 from uniseg_model.memory import halved, is_out_of_memory
@@ -35,6 +36,7 @@ class Sweep:
     focus: a voxel z, y, x of the prepared array; windows near it come first.
     layout: these windows only, in place of all that ``step`` makes; where none stands the probabilities are 0.
     body_share: of a CT, see ``Layout.with_body``; where no window is computed the first class, background, has probability 1.
+    memory_gb: what the sums may take on a CPU before they go to disk; None: half of what is free.
     reuse: compute equal constant windows once. Off, the answer is the same and takes longer: for those who measure.
     """
 
@@ -46,6 +48,7 @@ class Sweep:
     focus: Triple | None = None
     layout: Layout | None = None
     body_share: float = 0.0
+    memory_gb: float | None = None
     reuse: bool = True
 
 
@@ -69,7 +72,7 @@ def sweep_windows(
     layout = layout.focused(sweep.focus) if sweep.focus else layout
     weight = torch.from_numpy(layout.weight.copy())
     notes: list[str] = []
-    blend = _roomy_blend(layout, sweep.n_classes, engine.device, notes)
+    blend = _roomy_blend(layout, sweep, engine.device, notes)
     chosen = layout.with_body(array, sweep.body_share)
     total = len(chosen.starts)
     if left_out := len(layout.starts) - total:
@@ -94,14 +97,19 @@ def sweep_windows(
     return [layout.on_grid(mean) for mean in blend.means()], notes
 
 
-def _roomy_blend(layout: Layout, n_classes: Sequence[int], device: torch.device, notes: list[str]) -> Blend:
-    try:
-        return Blend(layout.block_shape, n_classes, device)
-    except Exception as exc:
-        if not is_out_of_memory(exc) or device.type == "cpu":
-            raise
-        notes.append("the sums did not fit on the GPU and are kept on the CPU")
-        return Blend(layout.block_shape, n_classes, torch.device("cpu"))
+def _roomy_blend(layout: Layout, sweep: Sweep, device: torch.device, notes: list[str]) -> Blend:
+    """Sums where there is room: on the GPU, in memory, on disk."""
+    if device.type != "cpu":
+        try:
+            return Blend(layout.block_shape, sweep.n_classes, device)
+        except Exception as exc:
+            if not is_out_of_memory(exc):
+                raise
+            notes.append("the sums did not fit on the GPU and are kept on the CPU")
+    needed_gb = sums_bytes(layout.block_shape, sweep.n_classes) / 1e9
+    if on_disk := needed_gb > room_for_sums_gb(sweep.memory_gb):
+        notes.append(f"memory is short: the {needed_gb:.2g} GB of sums were kept in a temporary file")
+    return Blend(layout.block_shape, sweep.n_classes, torch.device("cpu"), on_disk)
 
 
 def _step_down(batch: int, blend: Blend, notes: list[str], exc: Exception) -> int:

@@ -47,6 +47,13 @@ def test_memory_by_hand() -> None:
     assert Pass((10, 10, 10), n_channels=4, n_tasks=1, n_classes=4).bytes() == 48_000
 
 
+def test_sums_that_go_to_disk_are_no_memory() -> None:
+    """1000 voxels: 28 000 bytes with sums of 24 000; where these have no room, three copies of 4000 while the array is made."""
+    sweep = Pass((10, 10, 10), n_channels=1, n_tasks=2, n_classes=5)
+    assert sweep.least_bytes(24e-6) == 28_000
+    assert sweep.least_bytes(23e-6) == 12_000
+
+
 def test_a_grid_smaller_than_a_window_takes_one() -> None:
     assert Pass((3, 4, 5), 1, 1, 2).windows((8, 8, 8)) == 1
 

@@ -682,7 +682,7 @@ def test_a_file_beyond_memory_is_refused(scan: Path, monkeypatch: pytest.MonkeyP
     def lack(*_: Any, **__: Any) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("uniseg_model.io.nifti.array_from_file", lack)
+    monkeypatch.setattr("uniseg_model.io.nifti._stored_planes", lack)
     check_refused(scan, FileFormatError, r"scan\.nii needs 9\.6e-08 GB of memory, which is not free")
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -308,3 +312,38 @@ def test_a_scan_of_nothing_but_air_is_background() -> None:
     [found], _ = sweep_windows(engine, np.zeros((1, 4, 4, 12), np.float32), Sweep((0,), (3,), body_share=0.1), ignore_progress)
     assert engine.batches == []
     assert found.argmax(axis=0).max() == 0
+
+
+def test_sums_on_disk_are_the_same_sums_and_leave_nothing_behind(
+    rng: np.random.Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """20 x 16 x 12 voxels of five classes and the weights: 4 * 3840 * 6 = 92 kB."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    array = rng.normal(size=(1, 20, 16, 12)).astype(np.float32)
+    previews: list[list[np.ndarray]] = [[], []]
+    found = []
+    for limit_gb, seen in zip((93e-6, 92e-6), previews, strict=True):
+
+        def look(progress: Progress, seen: list[np.ndarray] = seen) -> None:
+            if progress.preview:
+                seen.append(progress.preview()["found"])
+
+        sweep = Sweep((0, 3), (3, 2), memory_gb=limit_gb)
+        found.append(sweep_windows(FormulaEngine((8, 8, 8), one_more), array, sweep, look, lambda labels: {"found": labels[0]}))
+    (in_memory, quiet), (on_disk, told) = found
+    assert all(np.array_equal(a, b) for a, b in zip(in_memory, on_disk, strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(*previews, strict=True))
+    assert (quiet, told) == ([], ["memory is short: the 9.2e-05 GB of sums were kept in a temporary file"])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system does not reserve room in files")
+def test_a_disk_that_is_full_is_told_with_what_helps(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(
+        OutOfMemoryError, match=r"nor their 0\.0 GB into .*No space left on device\. Set TMPDIR to a folder with room"
+    ):
+        sweep_windows(FormulaEngine((8, 8, 8), one_more), slope(8, 8, 8), Sweep((0,), (1,), memory_gb=0), ignore_progress)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import gzip
 import math
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,6 @@ import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.spatialimages import HeaderDataError
-from nibabel.volumeutils import array_from_file
 
 from uniseg_model.errors import FileFormatError, GeometryError, OutputError
 from uniseg_model.files import whole_file
@@ -336,33 +336,35 @@ def _affine(header: Any, path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
     return np.diag([_mm_per_unit(header)] * 3 + [1.0]) @ affine[:, _ZYX], tuple(warnings)
 
 
-def _raw_voxels(image: Any, path: Path) -> np.ndarray:
-    """The stored numbers, (..., Z, Y, X); a gzip file is read to its end, where its checksum stands."""
+def _stored_planes(image: Any, path: Path) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
+    """Each slice (Y, X) of stored numbers with its place (..., Z), in the file's order; a gzip file is read to its end, where its checksum stands."""
     proxy = image.dataobj
+    *lead, n_y, n_x = proxy.shape[::-1]
+    n_bytes, read = n_y * n_x * proxy.dtype.itemsize, 0
     with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
-        raw = array_from_file(proxy.shape, proxy.dtype, file, proxy.offset, mmap=False)
+        file.seek(proxy.offset)
+        for place in np.ndindex(*lead):
+            stored = file.read(n_bytes)
+            read += len(stored)
+            if len(stored) < n_bytes:
+                raise EOFError(f"Expected {math.prod(lead) * n_bytes} bytes of voxels, there are {read}")
+            yield place, np.frombuffer(stored, proxy.dtype).reshape(n_y, n_x)
         behind = 0
         while n_bytes := len(file.read(1 << 20)):
             if (behind := behind + n_bytes) > _MOST_ASIDE:
                 raise ValueError(f"more than {_size(_MOST_ASIDE)} follow its last voxel")
-    return np.asarray(raw).T
 
 
 def _voxels(image: Any, path: Path, dtype: type[np.floating] = np.float32) -> np.ndarray:
-    """All voxels as (C, Z, Y, X), scaled in float64 one slice at a time so that memory stays low."""
+    """All voxels as (C, Z, Y, X), read and scaled, in float64, one slice at a time so that nothing but the result is large."""
+    slope, inter = float(image.dataobj.slope), float(image.dataobj.inter)
     try:
-        raw = _raw_voxels(image, path)
+        array = np.empty(image.dataobj.shape[::-1], dtype)
+        with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite, which Volume refuses by name
+            for place, stored in _stored_planes(image, path):
+                array[place] = stored if (slope, inter) == (1.0, 0.0) else stored.astype(np.float64) * slope + inter
     except MemoryError as exc:
         raise FileFormatError(f"{path.name} needs {np.prod(image.shape) * 4e-9:.3g} GB of memory, which is not free") from exc
     except _DAMAGED as exc:
         raise FileFormatError(f"{path.name} is truncated or damaged: {_one_line(exc)}", hint=_hint(path)) from exc
-    raw = raw.reshape(-1, *raw.shape[-3:])
-    slope, inter = float(image.dataobj.slope), float(image.dataobj.inter)
-    if (slope, inter) == (1.0, 0.0):
-        with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite, which Volume refuses by name
-            return np.ascontiguousarray(raw, dtype=dtype)
-    array = np.empty(raw.shape, dtype)
-    with np.errstate(over="ignore"):
-        for index in np.ndindex(raw.shape[:2]):
-            array[index] = raw[index].astype(np.float64) * slope + inter
-    return array
+    return array.reshape(-1, *array.shape[-3:])
