@@ -1,9 +1,10 @@
 """How time and memory grow with the size of a scan, and what two very large scans take.
 
-    python -m benchmarks.scale [--sizes 128,256,384,512,768] [--large] [--threads 2]
+    python -m benchmarks.scale [--sizes 128,256,384,512,768] [--large] [--air] [--threads 2]
 
 A made-up CT trunk in air goes the whole way of ``uniseg segment``, from a file to files, under the demo weights and one task; each
-in a process of its own. Peaks are of the whole process, libraries included, the largest of each stage.
+in a process of its own. Peaks are of the whole process, libraries included, the largest of each stage. With ``--air``: what a row
+of windows of which 40 % are nothing but air takes, these computed once and every time; in seconds of the processor.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ import numpy as np
 
 CUBE_SPACING_MM = (2.0, 2.0, 2.0)
 LARGE = (
-    ((768, 1024, 1024), (0.8, 0.4, 0.4)),
     ((1000, 512, 512), (0.8, 0.8, 0.8)),
+    ((768, 1024, 1024), (0.8, 0.4, 0.4)),
 )  # shape and spacing along z, y, x
 
 
@@ -101,11 +102,35 @@ def measured(shape: tuple[int, int, int], spacing_mm: tuple[float, float, float]
     )
 
 
+def air(arguments: argparse.Namespace) -> None:
+    """Print what it saves to compute windows of nothing but air once."""
+    from dataclasses import replace
+
+    from uniseg_model.predictor import load_model
+    from uniseg_model.progress import ignore_progress
+    from uniseg_model.sliding import Sweep, sweep_windows
+
+    engine = load_model(None, device="cpu", threads=arguments.threads).engine
+    n_z, n_y, n_x = engine.window
+    array = np.zeros((1, n_z, n_y, n_x // 2 * 21), np.float32)  # 20 windows
+    body = array[..., n_x // 2 * 9 :]  # the first that sees it is the ninth
+    body += np.random.default_rng(0).random(body.shape, np.float32)
+    taken: dict[bool, list[float]] = {True: [], False: []}
+    for reuse in (True, False) * 2:
+        began_s = time.process_time()
+        sweep_windows(engine, array, replace(Sweep((0,), (3,)), reuse=reuse), ignore_progress)
+        taken[reuse].append(time.process_time() - began_s)
+    once_s, always_s = min(taken[True]), min(taken[False])
+    print(f"20 windows, 8 of them air: {always_s:.1f} s when all are computed, {once_s:.1f} s when air is computed once: "
+          f"{1 - once_s / always_s:.0%} less (13 of 20 windows are computed: 35 % less)")  # fmt: skip
+
+
 def main(given: Sequence[str] | None = None) -> None:
     """The table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="128,256,384,512,768")
-    parser.add_argument("--large", action="store_true", help="also 1024 x 1024 x 768 and 512 x 512 x 1000")
+    parser.add_argument("--large", action="store_true", help="also 512 x 512 x 1000 and 1024 x 1024 x 768")
+    parser.add_argument("--air", action="store_true", help="also what air costs")
     parser.add_argument("--task", default="liver")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--folder", type=Path, help="where the scans are put for the while")
@@ -115,6 +140,8 @@ def main(given: Sequence[str] | None = None) -> None:
         measured((size, size, size), CUBE_SPACING_MM, arguments)
     for shape, spacing_mm in LARGE if arguments.large else ():
         measured(shape, spacing_mm, arguments)
+    if arguments.air:
+        air(arguments)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from uniseg_model.volume import Shape, Triple
 _SEPARATE_RATIO = 3.0  # strictly more anisotropic than this: slices are resampled one by one
 _BAND_ROWS = 64
 _NEGLIGIBLE = 1e-17
+_FLAT_VOXELS = 64_000_000  # float64 voxels between the passes of cubic resampling: 0.5 GB
 _SLAB_VOXELS = 1_000_000  # float64 voxels worked on at once: 8 MB, which stays near the caches
 
 
@@ -73,15 +74,36 @@ def resample_image(image: np.ndarray, shape: Shape, apart: int | None) -> np.nda
 
 
 def _cubic(image: np.ndarray, shape: Shape) -> np.ndarray:
-    """Cubic along all axes that change, then the clip. Y and X go first, in slabs; then Z, in slabs of Y."""
+    """Cubic along all axes that change, then the clip. X and Y go first, in slabs; then Z, in slabs of Y.
+
+    Between the two stands a float64 array; of a large image in parts along y, which overlap in what they need along Y.
+    """
     low, high = float(image.min()), float(image.max())
-    flat = np.empty((image.shape[0], *shape[1:]), np.float64)
-    for slab in slabs(image.shape[0], image[0].size + flat[0].size):
-        flat[slab] = _along(_along(image[slab].astype(np.float64), shape[2], 2), shape[1], 1)
     out = np.empty(shape, np.float32)
-    for slab in slabs(shape[1], (image.shape[0] + shape[0]) * shape[2]):
-        out[:, slab] = np.clip(_along(flat[:, slab], shape[0], 0), low, high)
+    for bands in _bands_at_once(image.shape[1], shape[1], len(image) * shape[2]):
+        rows = slice(bands[0][0].start, bands[-1][0].stop)
+        needed = slice(min(old.start for _, old, _ in bands), max(old.stop for _, old, _ in bands))
+        flat = np.empty((len(image), rows.stop - rows.start, shape[2]), np.float64)
+        for slab in slabs(len(image), image[0, needed].size + flat[0].size):
+            lines = _along(image[slab, needed].astype(np.float64), shape[2], 2)
+            for new, old, block in bands:
+                part = lines[:, old.start - needed.start : old.stop - needed.start]
+                flat[slab, new.start - rows.start : new.stop - rows.start] = part if block is None else block @ part
+        part_out = out[:, rows]
+        for slab in slabs(flat.shape[1], (image.shape[0] + shape[0]) * shape[2]):
+            part_out[:, slab] = np.clip(_along(flat[:, slab], shape[0], 0), low, high)
     return out
+
+
+_Band = tuple[slice, slice, np.ndarray | None]  # new samples, the old ones they depend on, and the block of the matrix between
+
+
+def _bands_at_once(n: int, m: int, voxels_a_row: int) -> Iterator[list[_Band]]:
+    """The bands of cubic resampling, as many at once as may stand in float64; with no block where nothing changes."""
+    rows = [slice(row, min(row + _BAND_ROWS, m)) for row in range(0, m, _BAND_ROWS)]
+    bands: list[_Band] = [(row, row, None) for row in rows] if n == m else [*_bands(n, m, 3)]
+    at_once = max(1, _FLAT_VOXELS // (_BAND_ROWS * voxels_a_row))
+    return (bands[i : i + at_once] for i in range(0, len(bands), at_once))
 
 
 @lru_cache(maxsize=32)

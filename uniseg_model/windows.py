@@ -98,11 +98,11 @@ class Layout:
         return sum(value in known for value in values) - len(known)
 
     def with_body(self, array: np.ndarray, least: float) -> Layout:
-        """The windows of a CT (1, z, y, x) of whose voxels at least this share is body, each voxel counted by its weight; air is 0."""
+        """The windows of a CT (C, z, y, x) of whose voxels at least this share is body, each voxel counted by its weight; air is 0."""
         if not least:
             return self
         weight = self.weight / self.weight.sum(dtype=np.float64)
-        kept = (start for start in self.starts if weight[self.cut(array, start)[0] != 0].sum() >= least)
+        kept = (start for start in self.starts if weight[self.cut(array, start).any(axis=0)].sum() >= least)
         return replace(self, starts=tuple(kept))
 
     @property

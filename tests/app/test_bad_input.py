@@ -313,6 +313,7 @@ def test_channels_that_do_not_belong_together_are_refused(
         (["--step", "0"], r"step must be above 0 and at most 1, not 0"),
         (["--step", "2"], r"step must be above 0 and at most 1, not 2"),
         (["--step", "nan"], r"step must be above 0 and at most 1, not nan"),
+        (["--preset", "quick"], r"preset must be exact, balanced, fast, not 'quick'"),
         (["--batch", "0"], r"batch must be at least 1 window, not 0"),
         (["--device", "cuda:99"], r"device 'cuda:99' is not here: .*Use --device cpu, or"),
         (["--device", "abacus"], r"device must be auto, cpu, cuda or cuda:N, not 'abacus'"),

@@ -35,6 +35,16 @@ def test_one_task_into_one_file(run: Any, ct: Path, weights: Path, tmp_path: Pat
     assert "Device: cpu" in out
 
 
+def test_a_preset_is_what_the_record_says_and_an_option_beside_it_counts_more(
+    run: Any, ct: Path, weights: Path, tmp_path: Path
+) -> None:
+    common = ("segment", ct, "--task", "liver", "--weights", weights, "--json", "--preset", "fast")
+    for options, step in (((), 0.75), (("--step", "1"), 1.0)):
+        code, out, _ = run(*common, "-o", tmp_path / f"{step}.nii.gz", *options)
+        record = json.loads(out)["record"]["options"]
+        assert (code, record["step"], record["mirror"], record["body_share"]) == (0, step, False, 0.05)
+
+
 def test_several_tasks_into_a_folder(run: Any, ct: Path, weights: Path, tmp_path: Path) -> None:
     out_dir = tmp_path / "a" / "b"
     code, _, _ = run("segment", ct, "--task", "liver,kidney,vertebrae", "-o", out_dir, "--weights", weights)

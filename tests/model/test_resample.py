@@ -266,3 +266,15 @@ def test_rows_of_a_matrix_sum_to_1(n: int, m: int, order: int) -> None:
 )
 def test_slabs_are_as_many_rows_as_are_worked_on_at_once(length: int, voxels_a_row: int, parts: list[slice]) -> None:
     assert list(slabs(length, voxels_a_row)) == parts
+
+
+@pytest.mark.parametrize(
+    ("shape", "new"), [((9, 150, 20), (7, 140, 11)), ((9, 150, 20), (12, 150, 11)), ((9, 70, 20), (9, 200, 30))]
+)
+def test_a_large_image_in_parts_is_the_same_image(
+    shape: tuple[int, int, int], new: tuple[int, int, int], rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = rng.normal(0, 300, shape).astype(np.float32)
+    whole = resample_image(image, new, None)
+    monkeypatch.setattr("uniseg_model.resample._FLAT_VOXELS", 1)  # one band of 64 rows at a time
+    np.testing.assert_array_equal(resample_image(image, new, None), whole)
