@@ -1,6 +1,6 @@
 """What less work costs: how far answers under cheaper options agree with the original's way, and how much work they are.
 
-    python -m benchmarks.presets -o docs/presets.md [--weights W] [--seeds 6000,6001] [--real SCAN[=TASK,TASK...] ...]
+    python -m benchmarks.presets -o docs/presets.md [--weights W] [--seeds 6000,6001] [--tasks liver,...] [--real SCAN[=TASK,TASK...] ...]
 
 On phantoms that nothing was trained on, and on scans of one's own. Agreement is the mean Dice of the structures that either of
 the two answers found; on phantoms the Dice with the known truth stands beside it. Work is counted in decodings of a window, which
@@ -55,10 +55,10 @@ class Scores:
     seconds: list[float] = field(default_factory=list)
 
 
-def phantoms(seeds: Sequence[int]) -> Iterator[Case]:
-    """One case of each family and seed."""
-    for family in dict.fromkeys(FAMILIES.values()):
-        tasks = [key for key, name in FAMILIES.items() if name == family]
+def phantoms(seeds: Sequence[int], asked: Sequence[str]) -> Iterator[Case]:
+    """One case of each family and seed, with those of its tasks that are asked for."""
+    for family in dict.fromkeys(FAMILIES[key] for key in asked):
+        tasks = [key for key in asked if FAMILIES[key] == family]
         for seed in seeds:
             phantom = make_phantom(tasks[0], seed)
             yield Case("phantoms", phantom.volume, tasks, phantom.labels)
@@ -145,6 +145,7 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("-o", "--out", type=Path)
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--seeds", default="6000,6001")
+    parser.add_argument("--tasks", default=",".join(FAMILIES), help="of the phantoms")
     parser.add_argument("--real", nargs="*", default=[])
     parser.add_argument("--presets", action="store_true", help="the presets in place of the settings they were chosen from")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
@@ -153,7 +154,8 @@ def main(given: Sequence[str] | None = None) -> None:
     settings = {name: Options.preset(name) for name in PRESETS} if arguments.presets else SETTINGS
     scores = {name: Scores() for name in settings}
     cases = [real_case(asked, model) for asked in arguments.real]
-    for case in (*cases, *phantoms([int(seed) for seed in arguments.seeds.split(",") if seed])):
+    seeds = [int(seed) for seed in arguments.seeds.split(",") if seed]
+    for case in (*cases, *phantoms(seeds, arguments.tasks.split(","))):
         compare(model, case, scores, settings)
         text = "\n".join(tables(scores)) + "\n"
         if arguments.out:
