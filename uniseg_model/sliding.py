@@ -84,6 +84,7 @@ def sweep_windows(
     def preview() -> Mapping[str, np.ndarray]:
         return show([layout.on_grid(labels) for labels in blend.labels()]) if show else {}
 
+    progress(Progress("predict", 0, total))
     through_windows(
         array,
         chosen,
@@ -91,7 +92,7 @@ def sweep_windows(
         compute,
         lambda start, outputs: blend.add(layout.in_block(start), outputs, weight),
         lambda batch, exc: _step_down(batch, blend, notes, exc),
-        lambda done: progress(Progress("predict", done, total, preview if done else None)),
+        lambda done: progress(Progress("predict", done, total, preview)),
         reuse=sweep.reuse,
     )
     return [layout.on_grid(mean) for mean in blend.means()], notes

@@ -38,11 +38,10 @@ def through_windows(
     keep: is given a window's first voxel on the padded grid and its parts (...), in the layout's order; all of them count, or
         none when it raises.
     shrink: the batch to go on with after memory ran out with this one, or an error.
-    tell: how many windows are done, parts of a window included; from 0, and never fewer than before.
+    tell: how many windows are done, parts of a window included; never fewer than before.
     reuse: off, every window is computed.
     """
     done, known = 0, dict[bytes, list[Tensor]]()
-    tell(0)
     while done < len(layout.starts):
         row = _next_row(array, layout, done, batch, known if reuse else None)
         told = done + len(row.windows)
