@@ -25,7 +25,8 @@ def batch(
     shard: Annotated[str, typer.Option(metavar="I/N", help="Only the I-th of N parts of the cases, for a job array; I from 1.")] = "1/1",
     timeout_s: Annotated[float | None, typer.Option(help="Seconds a case may take, the model's loading apart. Default: no limit.")] = None,
     mirror: Annotated[bool | None, typer.Option("--mirror/--no-mirror", help="Average over eight flips. Default: on a GPU yes where the weights were trained so, on a CPU no (8 times the work).")] = None,
-    step: Annotated[float, typer.Option(help="Distance of windows as a share of their side.")] = 0.5,
+    step: Annotated[float | None, typer.Option(help="Distance of windows as a share of their side. Default: 0.5, or the preset's.")] = None,
+    preset: Annotated[str | None, typer.Option(metavar="exact|balanced|fast", help="How much work for the answer, as in `uniseg segment`.")] = None,
     spacing: Annotated[str | None, typer.Option(metavar="Z,Y,X", help="Voxel size in mm in place of the task's own.")] = None,
     axes: Annotated[str | None, typer.Option(help="axial, stored, or three letters such as RAS, in place of the task's own.")] = None,
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda")] = "auto",
@@ -42,7 +43,7 @@ def batch(
     from uniseg_model.options import Options
 
     axes = axes.upper() if axes and len(axes) == 3 else axes
-    options = Options(mirror=mirror, step=step, spacing_mm=triple(spacing), axes=axes, confidence=confidence)
+    options = Options.preset(preset, mirror=mirror, step=step, spacing_mm=triple(spacing), axes=axes, confidence=confidence)
     request = BatchRequest(
         source, out, tuple(task.split(",")), options,
         weights=weights[0] if weights else None, folds=tuple(weights or ())[1:], packs=tuple(pack or ()),
