@@ -317,6 +317,17 @@ def visiting(chromium: Any, url: str) -> Iterator[Callable[..., Visitor]]:
     assert requests == [], requests
 
 
+def command_line(*arguments: str | Path) -> None:
+    """What ``uniseg`` does, in this process: it has its libraries already."""
+    from uniseg_app.cli import main
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["uniseg", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+    assert not stop.value.code, f"uniseg ended with {stop.value.code}"
+
+
 class Server:
     """The program as a process, whose files all lie in one folder; see `begin`."""
 
@@ -359,11 +370,6 @@ class Server:
         with closing(sqlite3.connect(self.folder / "state" / "uniseg" / "jobs.sqlite")) as database:
             (state,) = database.execute("SELECT state FROM jobs ORDER BY began_s DESC LIMIT 1").fetchone()
         return str(state)
-
-    def command(self, *arguments: str | Path) -> None:
-        """Call the command line with the same settings."""
-        command = [sys.executable, "-c", COMMAND_LINE, *map(str, arguments)]
-        subprocess.run(command, check=True, capture_output=True, env=self.environment, timeout=LONG_S)
 
     def end(self) -> None:
         """As Ctrl-C or the system ends it."""

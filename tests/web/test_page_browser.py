@@ -10,7 +10,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import COMMAND_LINE, WITHOUT_WEBGL, Server, Visitor, colored, needs_a_browser, serving, until, violations, visiting
+from browser import (
+    COMMAND_LINE,
+    WITHOUT_WEBGL,
+    Server,
+    Visitor,
+    colored,
+    command_line,
+    needs_a_browser,
+    serving,
+    until,
+    violations,
+    visiting,
+)
 
 pytestmark = needs_a_browser
 
@@ -70,13 +82,11 @@ def test_the_legend_hides_a_structure(answered: Visitor) -> None:
     assert colored(answered.picture(), BLUE).sum() > 500
 
 
-def test_the_download_equals_what_the_command_line_writes(
-    answered: Visitor, server: Server, scan: Path, tmp_path: Path
-) -> None:
+def test_the_download_equals_what_the_command_line_writes(answered: Visitor, scan: Path, tmp_path: Path) -> None:
     nib = pytest.importorskip("nibabel")
     with zipfile.ZipFile(answered.download("All results (.zip)", tmp_path)) as archive:
         archive.extractall(tmp_path / "page")
-    server.command("segment", scan, "--task", ",".join(TASKS), "--confidence", "--out", tmp_path / "line")
+    command_line("segment", scan, "--task", ",".join(TASKS), "--confidence", "--out", tmp_path / "line")
     names = sorted(path.name for path in (tmp_path / "line").glob("*.nii.gz"))
     assert names == ["liver.nii.gz", "merged.nii.gz", "spleen.nii.gz"]
     assert names == sorted(path.name for path in (tmp_path / "page").glob("*.nii.gz"))
