@@ -187,6 +187,16 @@ def dice_change(info: RunInfo) -> str:
     return "" if before is None or after is None else f"{before:.2f} → {after:.2f}"
 
 
+def before_and_after(info: RunInfo) -> list[tuple[str, str, str]]:
+    """Dice of each task before and after: the new one, then the old ones whose cases were replayed; nothing where there are none."""
+    verdict = (info.result or {}).get("verdict", {})
+    old = {key: (dice["before"], dice["after"]) for key, dice in verdict.get("old_tasks", {}).items()}
+    if not old:
+        return []
+    pairs = {verdict["task"]: (verdict["start_dice"], verdict["best_dice"]), **old}
+    return [(key.replace("_", " "), *("" if dice is None else f"{dice:.2f}" for dice in pair)) for key, pair in pairs.items()]  # type: ignore[misc]
+
+
 def run_title(info: RunInfo) -> str:
     """A run in a list to choose from."""
     return f"{info.title}, {begun(info)} ({STATES[info.state].lower()})"
