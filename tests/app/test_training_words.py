@@ -57,6 +57,9 @@ def test_a_run_is_told_in_a_sentence() -> None:
     done = replace(RUN, state="done", message="Better than its start: validation Dice of gland 0.10 -> 0.45.")
     assert state_sentence(done) == "Done: Better than its start: validation Dice of gland 0.10 -> 0.45."
     assert state_sentence(replace(RUN, state="paused")) == "Paused."
+    early = replace(RUN, state="stopped", message="it was stopped before anything was learned")
+    assert state_sentence(early) == "Stopped: it was stopped before anything was learned."
+    assert state_sentence(replace(early, message="", result={"verdict": {}})) == "Stopped, best kept."
 
 
 def test_every_state_has_a_name() -> None:
