@@ -288,7 +288,8 @@ def violations(visitor: Visitor, axe: str) -> list[str]:
     """What is against the rules of accessibility, and where. axe: the script that knows them."""
     visitor.page.mouse.move(0, 0)  # what is under the mouse has other colours
     visitor.page.wait_for_timeout(500)
-    visitor.page.evaluate(axe)
+    if not visitor.page.evaluate("'axe' in window"):
+        visitor.page.evaluate(axe)
     found = visitor.page.evaluate("tags => axe.run(document, {runOnly: tags})", WCAG)
     return [
         f"{rule['id']}: {node['target']} {node['failureSummary']}" for rule in found["violations"] for node in rule["nodes"]
