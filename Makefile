@@ -21,7 +21,7 @@ demo: $(READY)  ## The web demo, with a synthetic CT already segmented
 # Without the libraries of a screen, the plugins that drive a window would stop pytest before the first test.
 NO_WINDOW = $(shell $(BIN)/python -c "from PyQt6 import QtWidgets" 2>/dev/null || echo "-p no:pytest-qt -p no:napari")
 test: $(READY) lint screen  ## Everything CI checks
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(NO_WINDOW)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(NO_WINDOW)
 
 # Tests of the page need a browser, those of the napari plugin a screen without a monitor. Where these are missing and cannot be
 # installed, the tests are skipped and say so.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -60,11 +61,32 @@ def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+@cache
 def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def imports(nodes: Iterator[ast.AST] | list[ast.stmt]) -> Iterator[str]:
+@cache
+def nodes_of(path: Path) -> list[ast.AST]:
+    return list(ast.walk(tree_of(path)))
+
+
+def in_every_module(check: Callable[[Path], None]) -> Callable[[], None]:
+    """A test that fails with all modules in which the check does."""
+
+    def test() -> None:
+        wrong = []
+        for path in MODULES:
+            try:
+                check(path)
+            except AssertionError as exc:
+                wrong.append(f"{name_of(path)}: {exc}")
+        assert not wrong, "\n".join(wrong)
+
+    return test
+
+
+def imports(nodes: Sequence[ast.AST]) -> Iterator[str]:
     for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -81,36 +103,36 @@ def public(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.ClassDef]:
                 yield from (m for m in node.body if isinstance(m, ast.FunctionDef) and not m.name.startswith("_"))
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
+@in_every_module
 def test_the_method_knows_no_front_end(path: Path) -> None:
     if name_of(path).startswith("uniseg_model/"):
-        assert not [name for name in imports(ast.walk(tree_of(path))) if name.startswith("uniseg_app")]
+        assert not [name for name in imports(nodes_of(path)) if name.startswith("uniseg_app")]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
+@in_every_module
 def test_nobody_imports_a_front_end_from_outside(path: Path) -> None:
     own = name_of(path).removesuffix(".py").replace("/", ".")
-    for name in imports(ast.walk(tree_of(path))):
+    for name in imports(nodes_of(path)):
         if (own, name) in DOORS:
             continue
         front_end = next((f for f in FRONT_ENDS if name == f or name.startswith(f + ".")), None)
         assert front_end is None or own.startswith(front_end), f"{name_of(path)} imports {name}"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
+@in_every_module
 def test_libraries_stay_in_their_rooms(path: Path) -> None:
-    for name in imports(ast.walk(tree_of(path))):
+    for name in imports(nodes_of(path)):
         rooms = ONLY_IN.get(name.split(".")[0])
         assert rooms is None or name_of(path).startswith(rooms), f"{name} belongs in {rooms}"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
+@in_every_module
 def test_torch_is_at_the_top_only_where_tensors_are(path: Path) -> None:
     if not name_of(path).startswith(TORCH_AT_TOP):
         assert not [name for name in imports(tree_of(path).body) if name.split(".")[0] in ("torch", "monai", "safetensors")]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
+@in_every_module
 def test_public_names_are_documented(path: Path) -> None:
     tree = tree_of(path)
     assert ast.get_docstring(tree), "the module has no docstring"
@@ -118,10 +140,10 @@ def test_public_names_are_documented(path: Path) -> None:
     assert not bare, f"without a docstring: {', '.join(bare)}"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
+@in_every_module
 def test_every_message_of_an_error_is_formatted(path: Path) -> None:
     """Braces in a plain string, or arguments that nobody formats, are messages that were never run."""
-    for node in ast.walk(tree_of(path)):
+    for node in nodes_of(path):
         if not (isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and name_of_call(node.exc).endswith("Error")):
             continue
         assert len(node.exc.args) == 1, f"line {node.lineno}: an error needs one message, formatted"
@@ -135,21 +157,21 @@ def name_of_call(call: ast.Call) -> str:
     return call.func.id if isinstance(call.func, ast.Name) else ""
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
+@in_every_module
 def test_asserts_are_not_for_what_users_give(path: Path) -> None:
-    for node in ast.walk(tree_of(path)):
+    for node in nodes_of(path):
         if isinstance(node, ast.Assert):
             assert not isinstance(node.test, ast.List | ast.Tuple), f"line {node.lineno}: can never fail"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
+@in_every_module
 def test_only_the_console_prints(path: Path) -> None:
     if name_of(path) != "uniseg_app/console.py":
-        calls = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)]
+        calls = [node for node in nodes_of(path) if isinstance(node, ast.Call)]
         assert "print" not in [name_of_call(call) for call in calls]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
+@in_every_module
 def test_nothing_is_unpickled_unsafely(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert "weights_only=False" not in text

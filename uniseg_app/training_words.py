@@ -75,8 +75,13 @@ def state_sentence(info: RunInfo, titles: Mapping[str, str] | None = None) -> st
     message = info.message
     for id, title in (titles or {}).items():
         message = message.replace(id, f"“{title}”")
-    words = STATES[info.state]
+    words = state_name(info)
     return f"{words}: {message}{'' if message.endswith('.') else '.'}" if message else f"{words}."
+
+
+def state_name(info: RunInfo) -> str:
+    """In a word or few."""
+    return "Stopped" if info.state == "stopped" and info.result is None else STATES[info.state]
 
 
 def running(info: RunInfo) -> str:
@@ -170,7 +175,7 @@ class HistoryRow:
 def history_rows(runs: Iterable[RunInfo]) -> list[HistoryRow]:
     """The runs, in their order."""
     return [
-        HistoryRow(info.id, info.title, begun(info), info.depth, STATES[info.state], dice_change(info), info.note)
+        HistoryRow(info.id, info.title, begun(info), info.depth, state_name(info), dice_change(info), info.note)
         for info in runs
     ]
 
@@ -187,9 +192,19 @@ def dice_change(info: RunInfo) -> str:
     return "" if before is None or after is None else f"{before:.2f} → {after:.2f}"
 
 
+def before_and_after(info: RunInfo) -> list[tuple[str, str, str]]:
+    """Dice of each task before and after: the new one, then the old ones whose cases were replayed; nothing where there are none."""
+    verdict = (info.result or {}).get("verdict", {})
+    old = {key: (dice["before"], dice["after"]) for key, dice in verdict.get("old_tasks", {}).items()}
+    if not old:
+        return []
+    pairs = {verdict["task"]: (verdict["start_dice"], verdict["best_dice"]), **old}
+    return [(key.replace("_", " "), *("" if dice is None else f"{dice:.2f}" for dice in pair)) for key, pair in pairs.items()]
+
+
 def run_title(info: RunInfo) -> str:
     """A run in a list to choose from."""
-    return f"{info.title}, {begun(info)} ({STATES[info.state].lower()})"
+    return f"{info.title}, {begun(info)} ({state_name(info).lower()})"
 
 
 def comparison_rows(found: Comparison) -> list[tuple[str, str, str]]:

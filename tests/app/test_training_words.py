@@ -9,6 +9,7 @@ from uniseg_app.training_runs import Comparison, RunInfo
 from uniseg_app.training_words import (
     STATES,
     FindingRow,
+    before_and_after,
     comparison_rows,
     curve_points,
     dice_change,
@@ -56,6 +57,9 @@ def test_a_run_is_told_in_a_sentence() -> None:
     done = replace(RUN, state="done", message="Better than its start: validation Dice of gland 0.10 -> 0.45.")
     assert state_sentence(done) == "Done: Better than its start: validation Dice of gland 0.10 -> 0.45."
     assert state_sentence(replace(RUN, state="paused")) == "Paused."
+    early = replace(RUN, state="stopped", message="it was stopped before anything was learned")
+    assert state_sentence(early) == "Stopped: it was stopped before anything was learned."
+    assert state_sentence(replace(early, message="", result={"verdict": {}})) == "Stopped, best kept."
 
 
 def test_every_state_has_a_name() -> None:
@@ -87,6 +91,19 @@ def test_a_long_curve_is_thinned_and_keeps_its_ends() -> None:
     lines = [{"step": step, "loss": {"a": 1.0}} for step in range(10)]
     assert [step for step, _ in curve_points(lines, most=4).loss] == [0, 3, 6, 9]
     assert [step for step, _ in curve_points(lines, most=5).loss] == [0, 2, 4, 6, 8, 9]
+
+
+def test_what_became_of_replayed_tasks_is_a_row_of_each() -> None:
+    verdict = {
+        "task": "my_gland",
+        "start_dice": 0.1,
+        "best_dice": 0.456,
+        "old_tasks": {"spleen": {"before": 0.9, "after": 0.85}},
+    }
+    done = replace(RUN, depth="full", state="done", result={"verdict": verdict})
+    assert before_and_after(done) == [("my gland", "0.10", "0.46"), ("spleen", "0.90", "0.85")]
+    assert before_and_after(replace(done, result={"verdict": {**verdict, "old_tasks": {}}})) == []
+    assert before_and_after(RUN) == []
 
 
 def test_history_and_comparison_are_rows() -> None:

@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("gradio")
 
 import httpx
-from browser import COMMAND_LINE, Server, serving, until
+from browser import COMMAND_LINE, Server, command_line, serving, until
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from test_uploads import nifti, slice_of, zipped
@@ -52,9 +52,9 @@ def test_tasks_come_in_prompt_order(client: Client) -> None:
     assert [label["name"] for label in tasks[0]["labels"]] == ["liver", "liver tumour"]
 
 
-def test_labels_are_those_of_the_command_line(client: Client, server: Server, scan: Path, tmp_path: Path) -> None:
+def test_labels_are_those_of_the_command_line(client: Client, scan: Path, tmp_path: Path) -> None:
     told, archive = asked(client, scan, tasks=["liver", "spleen"])
-    server.command("segment", scan, "--task", "liver,spleen", "-o", tmp_path / "cli")
+    command_line("segment", scan, "--task", "liver,spleen", "-o", tmp_path / "cli")
     with zipfile.ZipFile(archive) as file:
         file.extractall(tmp_path / "api")
     for name in ("liver.nii.gz", "spleen.nii.gz", "merged.nii.gz"):

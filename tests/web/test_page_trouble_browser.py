@@ -10,40 +10,50 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import COMMAND_LINE, Server, Visitor, needs_a_browser, serving, until, visiting
+from browser import Server, Visitor, needs_a_browser, serving, until, visiting
 from test_uploads import nifti, slice_of, zipped
 
 pytestmark = needs_a_browser
 
 SMALL_UPLOADS = """
+import sys
 from uniseg_app.web_demo.app import WebRequest, serve
-serve(WebRequest(port=0, most_upload_mb=1), lambda line: print(line, flush=True))
+serve(WebRequest(port=int(sys.argv[1]), most_upload_mb=1), lambda line: print(line, flush=True))
 """
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The page, which takes one megabyte at most."""
-    with serving(tmp_path_factory.mktemp("server"), "-c", SMALL_UPLOADS) as server:
+    with serving(tmp_path_factory.mktemp("server"), "-c", SMALL_UPLOADS, "0") as server:
         yield server
 
 
-@pytest.fixture
-def visitor(visit: Callable[..., Visitor]) -> Visitor:
-    return visit().wait()
+@pytest.fixture(scope="module")
+def one(chromium: Any, server: Server) -> Iterator[Visitor]:
+    with visiting(chromium, server.url) as visit:
+        yield visit().wait()
 
 
 @pytest.fixture
-def dropped(visitor: Visitor, tmp_path: Path) -> Callable[..., str]:
+def visitor(one: Visitor) -> Visitor:
+    """The same somebody in most tests, who has taken the first example and sees one plane of it."""
+    if one.title != "Example: Trunk CT (synthetic)":
+        one.example("Trunk CT")
+    return one.press("Axial")
+
+
+@pytest.fixture
+def dropped(one: Visitor, tmp_path: Path) -> Callable[..., str]:
     """Drops a file of some name and content; the page tells why not, and can be used afterwards."""
 
     def drop(name: str, content: bytes, why: str) -> str:
-        before = visitor.title
+        before = one.title
         (path := tmp_path / name).write_bytes(content)
-        told = visitor.refused(path, why=why)
-        assert visitor.title == before
-        visitor.upload(good_scan(tmp_path))
-        assert visitor.title == "good.nii.gz"
+        told = one.refused(path, why=why)
+        assert one.title == before
+        one.upload(good_scan(tmp_path))
+        assert one.title == "good.nii.gz"
         return told
 
     return drop
@@ -79,41 +89,41 @@ def test_a_bad_file_is_refused_in_words_and_the_next_good_one_is_taken(dropped: 
     assert "/" not in told.replace("/image pair", "").replace("../", "")  # no place on the server
 
 
-def test_a_scan_over_the_limit_is_refused_in_words(visitor: Visitor, tmp_path: Path, rng: np.random.Generator) -> None:
+def test_a_scan_over_the_limit_is_refused_in_words(one: Visitor, tmp_path: Path, rng: np.random.Generator) -> None:
     (path := tmp_path / "large.nii.gz").write_bytes(rng.bytes(1_500_000))
-    visitor.give(path)
-    visitor.noted("1.5 MB are too much for this server: it takes 1 MB at once.")
-    visitor.upload(good_scan(tmp_path))
-    assert visitor.title == "good.nii.gz"
+    one.give(path)
+    one.noted("1.5 MB are too much for this server: it takes 1 MB at once.")
+    one.upload(good_scan(tmp_path))
+    assert one.title == "good.nii.gz"
 
 
-def test_a_page_that_is_loaded_anew_says_what_it_has_forgotten(visitor: Visitor, tmp_path: Path) -> None:
-    visitor.upload(good_scan(tmp_path, "mine.nii.gz"))
-    visitor.page.reload()
-    visitor.noted("The page was loaded anew, and mine.nii.gz is not here any more: drop it again.")
-    visitor.wait().upload(good_scan(tmp_path, "mine.nii.gz"))
-    assert visitor.note == ""
+def test_a_page_that_is_loaded_anew_says_what_it_has_forgotten(one: Visitor, tmp_path: Path) -> None:
+    one.upload(good_scan(tmp_path, "mine.nii.gz"))
+    one.page.reload()
+    one.noted("The page was loaded anew, and mine.nii.gz is not here any more: drop it again.")
+    one.wait().upload(good_scan(tmp_path, "mine.nii.gz"))
+    assert one.note == ""
 
 
-def test_of_two_channels_only_tasks_of_two_channels_are_offered(visitor: Visitor, tmp_path: Path) -> None:
+def test_of_two_channels_only_tasks_of_two_channels_are_offered(one: Visitor, tmp_path: Path) -> None:
     (path := tmp_path / "two.nii.gz").write_bytes(nifti(40, (40, 40, 20, 2)))
-    visitor.upload(path)
-    offered = [box.get_attribute("name") for box in visitor.page.locator(".us-tasks input[type=checkbox]").all()]
+    one.upload(path)
+    offered = [box.get_attribute("name") for box in one.page.locator(".us-tasks input[type=checkbox]").all()]
     assert offered == ["whole_body"]
-    assert "2 channels" in visitor.page.inner_text(".us-image")
+    assert "2 channels" in one.page.inner_text(".us-image")
 
 
-def test_of_two_series_the_page_asks_which(visitor: Visitor, tmp_path: Path) -> None:
+def test_of_two_series_the_page_asks_which(one: Visitor, tmp_path: Path) -> None:
     slices = {f"{series}-{k}.dcm": slice_of(k, series) for series, n in (("1", 4), ("2", 6)) for k in range(n)}
     (path := tmp_path / "study.zip").write_bytes(zipped(slices))
-    visitor.give(path)
-    visitor.told("There are 2 series. Choose one.")
-    visitor.forget_state()
-    visitor.page.get_by_label("Which series?").click()
-    visitor.page.get_by_role("option", name="Body 2: 6 slices, CT").click()
-    visitor.wait()
-    assert "5 × 3 × 6 voxels of 0.75 × 0.5 × 2.5 mm" in visitor.page.inner_text(".us-image")
-    assert not visitor.page.get_by_label("Which series?").is_visible()
+    one.give(path)
+    one.told("There are 2 series. Choose one.")
+    one.forget_state()
+    one.page.get_by_label("Which series?").click()
+    one.page.get_by_role("option", name="Body 2: 6 slices, CT").click()
+    one.wait()
+    assert "5 × 3 × 6 voxels of 0.75 × 0.5 × 2.5 mm" in one.page.inner_text(".us-image")
+    assert not one.page.get_by_label("Which series?").is_visible()
 
 
 def test_without_a_tick_nothing_runs(visitor: Visitor) -> None:
@@ -142,32 +152,32 @@ def test_who_closes_the_tab_cancels_the_run(visit: Callable[..., Visitor], serve
 
 def test_who_closes_the_tab_leaves_no_scan_behind(visit: Callable[..., Visitor], server: Server, tmp_path: Path) -> None:
     before = server.visits
-    visitor = visit().wait().upload(good_scan(tmp_path, "mine.nii.gz"))
+    visitor = visit().wait().upload(good_scan(tmp_path, "theirs.nii.gz"))
     (folder,) = server.visits - before
-    assert server.files("mine.nii.gz") != []
+    assert server.files("theirs.nii.gz") != []
     visitor.page.close()
     until(lambda: not folder.exists(), "the private folder was removed")
-    assert server.files("mine.nii.gz") == []
+    assert server.files("theirs.nii.gz") == []
 
 
-def test_after_a_crash_the_page_says_what_was_lost_and_works(chromium: Any, tmp_path: Path) -> None:
-    with serving(tmp_path, "-c", COMMAND_LINE, "web", "--port", "0") as server, visiting(chromium, server.url) as visit:
-        visitor = visit().wait()
-        visitor.segment_slowly().told("Segmenting: window")
-        server.crash()
-        visitor.page.get_by_text("Connection to the server was lost").first.wait_for()
-        server.begin("-c", COMMAND_LINE, "web", "--port", server.port)
-        newcomer = visit().wait()
-        newcomer.told("The program ended last time while this ran: liver, kidney, ")
-        newcomer.segment("spleen").finish()
-        assert list(newcomer.volumes) == ["spleen"]
-        visitor.told("The program ended last time while this ran: liver, kidney, ")  # the page has loaded itself anew
-        assert visitor.is_enabled("Segment")
+def test_after_a_crash_the_page_says_what_was_lost_and_works(
+    visitor: Visitor, visit: Callable[..., Visitor], server: Server
+) -> None:
+    visitor.tick().segment_slowly().told("Segmenting: window")
+    server.crash()
+    visitor.page.get_by_text("Connection to the server was lost").first.wait_for()
+    server.begin("-c", SMALL_UPLOADS, server.port)
+    newcomer = visit().wait()
+    newcomer.told("The program ended last time while this ran: liver, kidney, ")
+    newcomer.segment("spleen").finish()
+    assert list(newcomer.volumes) == ["spleen"]
+    visitor.told("The program ended last time while this ran: liver, kidney, ")  # the page has loaded itself anew
+    assert visitor.is_enabled("Segment")
 
 
-def test_a_program_that_ends_leaves_nothing_of_a_scan(chromium: Any, tmp_path: Path) -> None:
-    with serving(tmp_path, "-c", COMMAND_LINE, "web", "--port", "0") as server, visiting(chromium, server.url) as visit:
-        visit().wait().upload(good_scan(tmp_path))
-        assert server.files("good.nii.gz") != []
-        server.end()
-        assert server.files() == []
+def test_a_program_that_ends_leaves_nothing_of_a_scan(one: Visitor, server: Server, tmp_path: Path) -> None:
+    """The last one here: nobody is served after it."""
+    one.upload(good_scan(tmp_path))
+    assert server.files("good.nii.gz") != []
+    server.end()
+    assert server.files() == []

@@ -36,6 +36,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         phantom = make_phantom("spleen", seed, spacing_mm=(5.0, 4.0, 4.0))
         labels = ndimage.binary_dilation(phantom.labels["spleen"] > 0, iterations=2).astype(np.uint8)
         write_case(root / "rim", f"case_{seed}", phantom.volume, labels)
+        write_map(root / f"case_{seed}_corrected.nii.gz", labels, phantom.volume.affine)  # what a person would have drawn
     write_description(root / "rim", RIM)
     path = root / "rim" / "labelsTr" / "case_3.nii.gz"
     values, affine = read_labels(path)
@@ -202,10 +203,7 @@ def test_a_run_outlives_the_server_and_its_task_is_taken_into_use(
         again.press("Stop and keep the best").said("Better than its start: validation Dice of spleen_and_rim")
         again.fill("Note on this run", "with a rim").press("Keep the note").said("with a rim")
         again.press("Install").said("“Spleen and rim” is in the list of the Segment tab now.")
-        again.page.get_by_role("tab", name="Segment").click()
-        again.visitor.press("Axial").segment("spleen_and_rim").finish()
-        assert float(again.visitor.volumes["spleen and rim"].replace(",", "")) > 50
-        again.page.get_by_role("tab", name="Training").click()
+        corrections_are_learned(again, server, root)
         again.press("Take out of use").said("It is in no list any more")
         again.press("Remove").press("Remove it for good").said("“Spleen and rim” is gone.")
         again.said("No run yet.")
@@ -218,3 +216,27 @@ def a_second_one_waits(again: Trainer) -> None:
     again.fill("Name of the task", "Second").press("Start").said("Waiting: it waits for “Spleen and rim”")
     again.press("Stop and keep the best").said("it was stopped before anything was learned")
     again.press("Remove").press("Remove it for good").said("“Second” is gone.")
+
+
+def corrections_are_learned(again: Trainer, server: Server, root: Path) -> None:
+    """The task in use is asked for two scans; with the labels that a person gives for them it goes on from where it is."""
+    again.page.get_by_role("button", name="Correct and learn").click()
+    for n, case in enumerate(("case_3", "case_4"), start=1):
+        again.page.get_by_role("tab", name="Segment").click()
+        again.visitor.upload(root / "rim" / "imagesTr" / f"{case}_0000.nii.gz").press("Axial").segment(
+            "spleen_and_rim"
+        ).finish()
+        assert float(again.visitor.volumes["spleen and rim"].replace(",", "")) > 50
+        again.page.get_by_role("tab", name="Training").click()
+        again.page.set_input_files(".us-zip input[type=file] >> nth=-1", root / f"{case}_corrected.nii.gz")
+        again.said(f"{n} corrected case{'s' * (n > 1)} of Spleen and rim.")
+        if n == 1:
+            again.press("Improve the task").said("there is 1 corrected case of Spleen and rim, at least 2 are needed")
+    again.press("Improve the task").said("Started: it goes on by itself")
+    until(lambda: dice(server), "it was validated", PATIENCE_S)
+    again.press("Stop and keep the best")
+    runs = TrainingRuns(server.folder / "training")
+    until(lambda: not runs.history()[0].is_active, "it ended", PATIENCE_S)
+    assert (runs.history()[0].title, runs.history()[0].depth) == ("Spleen and rim, corrected", "pack")
+    again.press("Remove").press("Remove it for good").said("“Spleen and rim, corrected” is gone.")
+    again.choose("Run", "Spleen and rim")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,15 @@ def test_nothing_from_outside_is_taken_for_html() -> None:
     ]  # fmt: skip
     assert [text for text in said if "<script" in text] == []
     assert "&lt;script" in "".join(said)
+
+
+def test_what_became_of_replayed_tasks_is_a_table() -> None:
+    verdict = {"task": "rim", "start_dice": 0.65, "best_dice": 0.91, "old_tasks": {"spleen": {"before": 0.97, "after": 0.96}}}
+    html = training_texts.run(replace(RUN, state="done", message="Better.", result={"verdict": verdict}), {}, None)
+    assert re.findall(r"scope=row>(\w+)<td class=us-n>([\d.]+)<td class=us-n>([\d.]+)", html) == [
+        ("rim", "0.65", "0.91"),
+        ("spleen", "0.97", "0.96"),
+    ]
 
 
 def test_axes_end_at_round_numbers() -> None:

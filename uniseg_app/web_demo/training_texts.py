@@ -117,7 +117,8 @@ def run(info: RunInfo, titles: Mapping[str, str], price: Mapping[str, Any] | Non
         return f'{title}<div class="us-trouble" role="alert"><strong>{escape(words)}</strong>{hint}</div>'
     if info.is_active:
         return title + texts.progress_bar(training_words.share(info), words) + told
-    return f"{title}{texts.done(words)}"
+    tasks = training_words.before_and_after(info)
+    return f"{title}{texts.done(words)}{table('Dice of each task', ('Task', 'Dice before', 'Dice after'), tasks, numbers=2) if tasks else ''}"
 
 
 def curves(curve: Curve) -> str:

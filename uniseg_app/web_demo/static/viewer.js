@@ -51,6 +51,15 @@ function rendererOf(gl) {
 }
 
 class Viewer extends niivue.Niivue {
+  refreshLayers(volume, layer) {  // the image, with its gradient, only if it changed: that takes many times what labels take
+    if (layer === 0) {
+      const now = [volume.id, volume.cal_min, volume.cal_max, volume.opacity, this.volumes.length].join();
+      if (now === this.imageDrawn) return;
+      this.imageDrawn = now;
+    }
+    super.refreshLayers(volume, layer);
+  }
+
   drawImage3D(...view) {  // one opacity for slices and another for 3D, both in one picture
     this.renderShader.use(this.gl);
     this.gl.uniform1f(this.renderShader.uniforms.backOpacity, this.volumes.length > 1 ? IMAGE_IN_3D : 1);
@@ -189,7 +198,8 @@ function showHeat(heat) {
   root.classList.toggle('us-heat', !!heat);
   nv.opts.multiplanarShowRender = heat ? niivue.SHOW_RENDER.NEVER : BESIDE_PLANES;
   if (heat && nv.opts.sliceType === RENDER) nv.setSliceType(MULTI);
-  nv.setAtlasOutline(heat ? 0 : Number(outline.getAttribute('aria-pressed') === 'true'));
+  const lined = heat ? 0 : Number(outline.getAttribute('aria-pressed') === 'true');
+  if (lined !== nv.opts.atlasOutline) nv.setAtlasOutline(lined);
   if (heat) drawRamp(heat); else drawLegend(props.value.structures);
   nv.drawScene();
 }
