@@ -11,7 +11,6 @@ from uniseg_app.cli.options import Json, Weights, registry_of, triple
 from uniseg_app.cli.web import DataRoot, Port, serve
 from uniseg_app.console import progress_shown, say, say_json, say_table, warn
 from uniseg_model import DISCLAIMER
-from uniseg_model.errors import OptionError
 
 if TYPE_CHECKING:
     from uniseg_app.commands import Outcome

@@ -69,7 +69,7 @@ class OpenVINOEngine:
         total = len(windows) * len(flips) * len(prompts)
         means = [list[Tensor]() for _ in prompts]
         with torch.inference_mode():
-            for done, (window, axes) in enumerate((window, axes) for window in windows.split(1) for axes in flips):
+            for done, (window, axes) in enumerate((window, axes) for window in _one_by_one(windows) for axes in flips):
                 for j, share in enumerate(self._decoded(window, prompts, axes)):
                     if axes:
                         means[j][-1] += share.flip(axes) / len(flips)
@@ -82,7 +82,7 @@ class OpenVINOEngine:
         """See :meth:`Engine.prompts`."""
         with torch.inference_mode():
             encoder = self._encoder(windows.shape[1], ())
-            return torch.cat([_answer(_infer(encoder, window), 0).clone() for window in windows.split(1)])
+            return torch.cat([_answer(_infer(encoder, window), 0).clone() for window in _one_by_one(windows)])
 
     def sensitivity(self, windows: Tensor, rule: PromptRule, value: int) -> Tensor:
         """See :meth:`Engine.sensitivity`; OpenVINO has no gradients, so torch computes them."""
@@ -131,6 +131,10 @@ class OpenVINOEngine:
 
             self._requests[name] = self._compiler.compiled(name, lambda: build(openvino_graphs)).create_infer_request()
         return self._requests[name]
+
+
+def _one_by_one(windows: Tensor) -> list[Tensor]:
+    return [windows[i : i + 1] for i in range(len(windows))]
 
 
 def _infer(request: InferRequest, values: Tensor, place: int = 0) -> InferRequest:

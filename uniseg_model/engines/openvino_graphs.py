@@ -12,7 +12,7 @@ Letters: B batch, which is 1; C channels, T task prompts, K classes; Z, Y, X spa
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -34,10 +34,10 @@ def encoder_graph(net: UniSegNet | PackedNet, n_channels: int, decoders: Sequenc
 
     The sides of a decoder are in the order of its levels, the deepest first. Without decoders there are only the prompts.
     """
-    base = net.base if isinstance(net, PackedNet) else net
+    base, *packs = [net.base, *net.packs] if isinstance(net, PackedNet) else [net]
     window = _input((1, n_channels, *net.config.window))
     maps = _encoded(base, window, n_channels)
-    prompts = _concat([_prompts(part, maps[-1]) for part in (base, *(net.packs if isinstance(net, PackedNet) else ()))])
+    prompts = _concat([_prompts(part, maps[-1]) for part in (base, *packs)])
     sides = [side for decoder in decoders for side in _sides(decoder, maps[:-1])]
     return openvino().Model([*sides, *(maps[-1:] if decoders else ()), prompts], [window], "encoder")
 
@@ -56,17 +56,18 @@ def decoder_graph(net: UniSegNet | PackedNet, decoder: Decoder) -> Model:
         first, second = _blocks_of(decoder, level)
         x = _normalised(op.add(_convolved(x, _weight(first)[:, : x.get_output_shape(0)[1]]), side), first.norm)
         x = _block(x, second)
-    logits = _convolved(x, decoder.heads[-1].weight)
+    head: Any = decoder.heads[-1]
+    logits = _convolved(x, head.weight)
     return openvino().Model([op.softmax(logits, 1)], [*sides, bottleneck, prompt], "decoder")
 
 
-def _encoded(net: UniSegNet, x: Node, n_channels: int) -> list[Node]:
+def _encoded(net: Any, x: Node, n_channels: int) -> list[Node]:
     """The skips from full resolution down, and the bottleneck."""
     maps = []
     for stage in net.encoder:
         for part in stage.children():
             if isinstance(part, Stem):
-                conv = part.convs[str(n_channels)]
+                conv: Any = part.convs[str(n_channels)]
                 x = _normalised(_convolved(x, conv.weight, conv.bias), part.norm)
             elif isinstance(part, Block):
                 x = _block(x, part)
@@ -74,11 +75,10 @@ def _encoded(net: UniSegNet, x: Node, n_channels: int) -> list[Node]:
     return maps
 
 
-def _prompts(net: nn.Module, bottleneck: Node) -> Node:
+def _prompts(net: Any, bottleneck: Node) -> Node:
     """The task prompts of the base, (1, T, z, y, x), or a pack's one."""
-    universal = net.universal_prompt if isinstance(net, UniSegNet) else None
-    if isinstance(net, PackNet):
-        universal = torch.cat([net.base.universal_prompt, net.prompt], dim=1)
+    own = isinstance(net, PackNet)
+    universal = torch.cat([net.base.universal_prompt, net.prompt], dim=1) if own else net.universal_prompt
     x = op.concat([bottleneck, _constant(universal)], 1)
     for block in blocks_of(net.fusion):
         x = _block(x, block)
@@ -105,7 +105,7 @@ def _convolved(x: Node, weight: Tensor, bias: Tensor | None = None, stride: Sequ
     return y if bias is None else op.add(y, _constant(bias.view(1, -1, 1, 1, 1)))
 
 
-def _upsampled(x: Node, conv: nn.ConvTranspose3d) -> Node:
+def _upsampled(x: Node, conv: Any) -> Node:
     return op.convolution_backprop_data(x, _constant(conv.weight), list(conv.stride), pads_begin=[0, 0, 0], pads_end=[0, 0, 0])
 
 
@@ -125,12 +125,12 @@ def _normalised(x: Node, norm: nn.InstanceNorm3d) -> Node:
     return op.prelu(op.add(op.multiply(x, scale), shift), op.constant(np.array([SLOPE], np.float32)))
 
 
-def _axis_by_axis(reduce: object, x: Node) -> Node:
+def _axis_by_axis(reduce: Any, x: Node) -> Node:
     """A reduction over space (1, C, 1, 1, 1), along x, then y, then z."""
     _, c, z, y, _ = x.get_output_shape(0)
-    x = reduce(x, _axes(4), False)  # type: ignore[operator]
-    x = reduce(_reshaped(x, 1, c * z, y), _axes(2), False)  # type: ignore[operator]
-    x = reduce(_reshaped(x, 1, c, z), _axes(2), False)  # type: ignore[operator]
+    x = reduce(x, _axes(4), False)
+    x = reduce(_reshaped(x, 1, c * z, y), _axes(2), False)
+    x = reduce(_reshaped(x, 1, c, z), _axes(2), False)
     return _reshaped(x, 1, c, 1, 1, 1)
 
 

@@ -6,6 +6,7 @@ that package is missing, it has a stand-in that does nothing; so it is made to l
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
 from types import ModuleType
@@ -34,7 +35,7 @@ def _imported() -> ModuleType:
     known = sys.modules.get(_TELEMETRY)
     sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # Python's own sign for "cannot be imported"
     try:
-        import openvino
+        return importlib.import_module("openvino")
     except (ImportError, OSError) as exc:
         raise MissingPackageError(
             f"OpenVINO cannot be loaded: {exc}", hint="pip install 'uniseg-app[cpu]', or use --engine torch."
@@ -44,4 +45,3 @@ def _imported() -> ModuleType:
             del sys.modules[_TELEMETRY]
         else:
             sys.modules[_TELEMETRY] = known
-    return openvino

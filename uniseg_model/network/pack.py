@@ -46,7 +46,8 @@ class LowRankConv(nn.Conv3d):
 
     def merged(self) -> Tensor:
         """The weights with their update (out, in, z, y, x)."""
-        return self.weight + torch.tensordot(self.up, self.down, dims=1)
+        weight: Tensor = self.weight + torch.tensordot(self.up, self.down, dims=1)
+        return weight
 
 
 class PackNet(Decoder):
