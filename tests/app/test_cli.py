@@ -13,6 +13,7 @@ from dicom_series import UID, dataset, write
 from shared_data import shared
 from tiny import ct_volume
 
+from uniseg_model.engines.openvino_quietly import is_installed
 from uniseg_model.io import read_volume, write_image
 from uniseg_model.tasks import builtin_tasks, read_tasks
 
@@ -33,6 +34,20 @@ def test_one_task_into_one_file(run: Any, ct: Path, weights: Path, tmp_path: Pat
     assert "UNTRAINED random weights: the labels mean nothing" in out
     assert "Research use only. Not a medical device." in out
     assert "Device: cpu" in out
+
+
+def test_openvino_writes_what_torch_writes(run: Any, ct: Path, weights: Path, tmp_path: Path) -> None:
+    if not is_installed():
+        pytest.skip('OpenVINO is not installed: pip install "uniseg-app[cpu]"')
+    written = {}
+    for engine in ("torch", "openvino"):
+        code, out, _ = run(
+            "segment", ct, "--task", "spleen", "-o", tmp_path / f"{engine}.nii.gz", "--weights", weights, "--engine", engine
+        )
+        assert code == 0
+        assert f"Device: cpu, {engine}, float32" in out
+        written[engine] = np.asarray(nib.load(tmp_path / f"{engine}.nii.gz").dataobj)
+    assert np.mean(written["torch"] == written["openvino"]) > 0.999  # ties aside: random weights make many
 
 
 def test_several_tasks_into_a_folder(run: Any, ct: Path, weights: Path, tmp_path: Path) -> None:

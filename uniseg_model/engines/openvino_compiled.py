@@ -77,7 +77,7 @@ class Compiler:
             with whole_file(path) as temporary, temporary.open("wb") as file:
                 file.write(hashlib.sha256(blob).digest())
                 file.write(blob)
-            _forget_old(path.parent.parent)
+            forget_old(path.parent.parent)
 
 
 def processor(core: Any) -> list[str]:
@@ -85,7 +85,7 @@ def processor(core: Any) -> list[str]:
     return [core.get_property("CPU", "FULL_DEVICE_NAME"), *core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")]
 
 
-def _forget_old(folder: Path) -> None:
+def forget_old(folder: Path) -> None:
     """Keep the folders that were written to last."""
     folders = sorted((path for path in folder.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
     for path in folders[:-_KEPT]:
