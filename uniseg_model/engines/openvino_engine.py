@@ -1,4 +1,4 @@
-"""The engine for CPUs: the same network, computed by OpenVINO, with the same labels in less than half of the time."""
+"""The engine for CPUs: the same network, computed by OpenVINO, with the same labels in less time (benchmarks/README.md)."""
 
 from __future__ import annotations
 
