@@ -30,6 +30,7 @@ ONLY_IN = {
     "highdicom": ("uniseg_model/io/",),
     "dask": ("uniseg_app/batch/cluster.py",),
     "distributed": ("uniseg_app/batch/cluster.py",),
+    "openvino": ("uniseg_model/engines/",),
     "typer": ("uniseg_app/cli/",),
     "PIL": ("uniseg_model/prompts/sheet.py", "uniseg_app/preview_pictures.py", "uniseg_app/web_demo/"),
 }

@@ -62,6 +62,7 @@ class SegmentRequest:
     format: str = "nifti"
     folds: tuple[Path, ...] = ()
     packs: tuple[Path, ...] = ()
+    engine: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def segment(request: SegmentRequest, progress: ProgressHook = ignore_progress, m
         progress(Progress("load weights"))
         model = load_found_model(
             request.weights, device=request.device.lower(), precision=request.precision, threads=request.threads,
-            folds=request.folds, packs=request.packs,
+            folds=request.folds, packs=request.packs, engine=request.engine,
         )  # fmt: skip
     known = model.checkpoint.tasks
     asked_keys(request.tasks, known)
@@ -209,19 +210,19 @@ def _may_be_dicom(image: Path) -> bool:
 
 def load_found_model(
     named: Path | None, *, device: str = "auto", precision: str = "auto", threads: int | None = None,
-    folds: Sequence[Path] = (), packs: Sequence[Path] = (),
+    folds: Sequence[Path] = (), packs: Sequence[Path] = (), engine: str = "auto",
 ) -> Predictor:  # fmt: skip
     """A predictor from the weights to use, see :func:`find_weights`, with the packs that are installed for them.
 
-    folds, packs: see :class:`SegmentRequest`.
+    folds, packs: see :class:`SegmentRequest`. device, precision, threads, engine: see ``load_model``.
 
     Raises:
-        WeightsError, DeviceError, OptionError: as ``load_model`` and ``Predictor``. OptionError: folds of both kinds.
+        WeightsError, DeviceError, OptionError, MissingPackageError: as ``load_model`` and ``Predictor``. OptionError: folds of both kinds.
     """
     from uniseg_model.predictor import Predictor
 
     first, *others = found_checkpoints(named, folds=folds, packs=packs)
-    return Predictor(first, folds=others, device=device, precision=precision, threads=threads)
+    return Predictor(first, folds=others, device=device, precision=precision, threads=threads, engine=engine)
 
 
 def found_checkpoints(named: Path | None, *, folds: Sequence[Path] = (), packs: Sequence[Path] = ()) -> list[Checkpoint]:

@@ -19,8 +19,8 @@ from uniseg_model.checkpoint import Checkpoint, load_checkpoint
 from uniseg_model.cost import ENCODING, Cost, room_for_sums_gb
 from uniseg_model.embedded import embedded_weights
 from uniseg_model.engines import Engine
+from uniseg_model.engines.choice import make_engine
 from uniseg_model.engines.ensemble import Ensemble
-from uniseg_model.engines.torch_engine import TorchEngine
 from uniseg_model.errors import OptionError, TaskError, WeightsError
 from uniseg_model.memory import out_of_memory_named
 from uniseg_model.options import Options
@@ -49,15 +49,17 @@ _SHORT_S = 3.0
 class Predictor:
     """Weights on a device, ready for any number of images.
 
-    folds: other weights with the same tasks, whose class probabilities are averaged with the first's. device, precision: see :class:`TorchEngine`. threads: of the CPU; None leaves torch's choice.
+    folds: other weights with the same tasks, whose class probabilities are averaged with the first's.
+    engine: see :func:`make_engine`. device, precision: see :class:`TorchEngine`. threads: of the CPU; None leaves torch's choice.
+    notes: what is to be said of the engine in every record.
 
     Raises:
-        WeightsError: the folds have other tasks or another network. DeviceError, OptionError: as the parts do.
+        WeightsError: the folds have other tasks or another network. DeviceError, OptionError, MissingPackageError: as the parts do.
     """
 
     def __init__(
         self, checkpoint: Checkpoint, *, folds: Sequence[Checkpoint] = (), device: str = "auto", precision: str = "auto",
-        threads: int | None = None,
+        threads: int | None = None, engine: str = "auto",
     ) -> None:  # fmt: skip
         if threads is not None:
             most = 4 * (os.cpu_count() or 1)
@@ -67,8 +69,9 @@ class Predictor:
         self.checkpoint, self.folds = checkpoint, tuple(folds)
         for fold in folds:
             _check_fold(checkpoint, fold)
-        engines = [TorchEngine(one.network(), device, precision) for one in (checkpoint, *folds)]
-        self.engine: Engine = Ensemble(engines) if folds else engines[0]
+        made = [make_engine(one, engine, device, precision) for one in (checkpoint, *folds)]
+        self.engine: Engine = Ensemble([one for one, _ in made]) if folds else made[0][0]
+        self.notes = tuple(dict.fromkeys(note for _, note in made if note))
         self.decoding_s: float | None = None  # measured by the last run
 
     def measure_speed(self) -> None:
@@ -306,6 +309,7 @@ def load_model(
     device: str = "auto",
     precision: str = "auto",
     threads: int | None = None,
+    engine: str = "auto",
 ) -> Predictor:
     """A predictor from a weights file. ``None``: the embedded demo weights.
 
@@ -313,9 +317,9 @@ def load_model(
 
     Raises:
         WeightsError: a file is missing, not a UniSeg checkpoint or no pack for it. TaskError: two tasks with one key.
-        DeviceError, OptionError: as :class:`Predictor`.
+        DeviceError, OptionError, MissingPackageError: as :class:`Predictor`.
     """
     checkpoint = load_checkpoint(Path(path) if path else embedded_weights())
     if packs:
         checkpoint = checkpoint.with_packs([load_pack(Path(pack)) for pack in packs])
-    return Predictor(checkpoint, device=device, precision=precision, threads=threads)
+    return Predictor(checkpoint, device=device, precision=precision, threads=threads, engine=engine)

@@ -59,7 +59,9 @@ class Stopwatch:
 
 def loaded_versions() -> dict[str, str]:
     """Versions of this program and of what its numbers depend on; of libraries only those already loaded."""
-    loaded = {name: getattr(sys.modules.get(name), "__version__", None) for name in ("numpy", "scipy", "torch", "nibabel")}
+    loaded = {
+        name: getattr(sys.modules.get(name), "__version__", None) for name in ("numpy", "scipy", "torch", "openvino", "nibabel")
+    }
     return {"uniseg": __version__, "python": platform.python_version(), **{name: v for name, v in loaded.items() if v}}
 
 

@@ -48,7 +48,7 @@ class Run:
             mirror = mirrored and (mirror == AS_TRAINED or self.engine.device.type != "cpu")
         self.options = replace(options, mirror=mirror)
         self.clock = Stopwatch()
-        self.notes = [*session.volume.warnings]
+        self.notes = [*session.predictor.notes, *session.volume.warnings]
         if mirror and not mirrored:
             self.notes.append("these weights were never trained on mirrored images: mirroring makes them worse")
         for task in tasks:

@@ -319,7 +319,7 @@ def test_channels_that_do_not_belong_together_are_refused(
         (["--device", "abacus"], r"device must be auto, cpu, cuda or cuda:N, not 'abacus'"),
         (["--device", "cpu", "--precision", "float16"], r"float16 needs a GPU, the device is cpu\. Use float32 or bfloat16"),
         (["--precision", "exact"], r"precision must be auto, float32, bfloat16,?( or)? float16, not 'exact'"),
-        (["--engine", "steam"], r"engine must be auto or torch, not 'steam'"),
+        (["--engine", "steam"], r"engine must be auto, torch or openvino, not 'steam'"),
         (["--merge", "blend"], r"merge rule must be keep or original, not 'blend'"),
         (["--merge", "original", "--task", "liver,vertebrae"], r"one grid for all tasks, .*Add --spacing 3,1\.5,1\.5"),
     ],

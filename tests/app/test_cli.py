@@ -13,6 +13,7 @@ from dicom_series import UID, dataset, write
 from shared_data import shared
 from tiny import ct_volume
 
+from uniseg_model.engines.openvino_quietly import is_installed
 from uniseg_model.io import read_volume, write_image
 from uniseg_model.tasks import builtin_tasks, read_tasks
 
@@ -43,6 +44,20 @@ def test_a_preset_is_what_the_record_says_and_an_option_beside_it_counts_more(
         code, out, _ = run(*common, "-o", tmp_path / f"{step}.nii.gz", *options)
         record = json.loads(out)["record"]["options"]
         assert (code, record["step"], record["mirror"], record["body_share"]) == (0, step, False, 0.05)
+
+
+def test_openvino_writes_what_torch_writes(run: Any, ct: Path, weights: Path, tmp_path: Path) -> None:
+    if not is_installed():
+        pytest.skip('OpenVINO is not installed: pip install "uniseg-app[cpu]"')
+    written = {}
+    for engine in ("torch", "openvino"):
+        code, out, _ = run(
+            "segment", ct, "--task", "spleen", "-o", tmp_path / f"{engine}.nii.gz", "--weights", weights, "--engine", engine
+        )
+        assert code == 0
+        assert f"Device: cpu, {engine}, float32" in out
+        written[engine] = np.asarray(nib.load(tmp_path / f"{engine}.nii.gz").dataobj)
+    assert np.mean(written["torch"] == written["openvino"]) > 0.999  # ties aside: random weights make many
 
 
 def test_several_tasks_into_a_folder(run: Any, ct: Path, weights: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import torch
 from shared_data import shared
 
 from uniseg_model.checkpoint import Checkpoint, check_state
+from uniseg_model.engines.openvino_quietly import is_installed
 from uniseg_model.io import read_volume
 from uniseg_model.network.config import NetworkConfig
 from uniseg_model.network.uniseg import pick
@@ -45,8 +46,10 @@ def narrow() -> Checkpoint:
 
 
 @cache
-def predictor() -> Predictor:
-    return Predictor(narrow(), device="cpu")
+def predictor(engine: str = "torch") -> Predictor:
+    if engine == "openvino" and not is_installed():
+        pytest.skip('OpenVINO is not installed: pip install "uniseg-app[cpu]"')
+    return Predictor(narrow(), device="cpu", engine=engine)
 
 
 def golden_image(name: str) -> Path:
@@ -100,13 +103,15 @@ def test_importance_equals_the_originals() -> None:
     np.testing.assert_allclose([weights[0, 0, 0], weights.min()], [lines["corner"], lines["minimum"]], rtol=1e-5)
 
 
-@pytest.mark.parametrize("volume", ["vol_45_100_130", "vol_21_50_70_padded", "vol_21_51_63_single_tile"])
-def test_sliding_window_equals_the_originals(volume: str) -> None:
+@pytest.mark.parametrize(("volume", "engine"), [
+    ("vol_45_100_130", "torch"), ("vol_21_50_70_padded", "torch"), ("vol_21_51_63_single_tile", "torch"), ("vol_21_50_70_padded", "openvino"),
+])  # fmt: skip
+def test_sliding_window_equals_the_originals(volume: str, engine: str) -> None:
     wanted = np.load(shared(f"golden/sliding/{volume}.npz"))
     for name in (name for name in wanted.files if name.startswith("softmax")):
         place = int(name.split("task")[1].split("_")[0])
         sweep = Sweep((place,), (4,), mirror="nomirror" not in name)
-        [found], notes = sweep_windows(predictor().engine, wanted["input"].astype(np.float32), sweep, ignore_progress)
+        [found], notes = sweep_windows(predictor(engine).engine, wanted["input"].astype(np.float32), sweep, ignore_progress)
         compared = found[:, ::2, ::2, ::2] if name.endswith("stride2") else found
         assert notes == []
         assert np.abs(compared - wanted[name] / 65535).max() < 1e-4
@@ -151,19 +156,22 @@ def test_resampling_equals_the_originals() -> None:
 
 
 @pytest.mark.parametrize(
-    ("golden", "image", "task", "mirror"),
+    ("golden", "image", "task", "mirror", "engine"),
     [
-        ("ct_sm_task0_nomirror", "example_ct_sm", "liver", False),
-        ("ct_sm_task0_mirror", "example_ct_sm", "liver", True),
-        ("mr_sm_task8_nomirror", "example_mr_sm", "prostate", False),
-        ("aniso_task4_nomirror", "input_aniso_ct_0000", "colon", False),
+        ("ct_sm_task0_nomirror", "example_ct_sm", "liver", False, "torch"),
+        ("ct_sm_task0_nomirror", "example_ct_sm", "liver", False, "openvino"),
+        ("ct_sm_task0_mirror", "example_ct_sm", "liver", True, "torch"),
+        ("mr_sm_task8_nomirror", "example_mr_sm", "prostate", False, "torch"),
+        ("aniso_task4_nomirror", "input_aniso_ct_0000", "colon", False, "torch"),
     ],
 )
-def test_labels_equal_the_originals_from_file_to_file(golden: str, image: str, task: str, mirror: bool, tmp_path: Path) -> None:
+def test_labels_equal_the_originals_from_file_to_file(
+    golden: str, image: str, task: str, mirror: bool, engine: str, tmp_path: Path
+) -> None:
     wanted = nib.load(shared(f"golden/e2e/{golden}.nii.gz"))
     margin = np.asarray(nib.load(shared(f"golden/e2e/{golden}_margin_x255.nii.gz")).dataobj).T
     options = Options(**{**vars(AS_ORIGINAL), "mirror": mirror})
-    [found] = predictor().open(read_volume(golden_image(image))).segment([task], options)
+    [found] = predictor(engine).open(read_volume(golden_image(image))).segment([task], options)
     found.save(tmp_path / "labels.nii.gz")
     written = nib.load(tmp_path / "labels.nii.gz")
     np.testing.assert_allclose(written.affine, wanted.affine, atol=1e-5)

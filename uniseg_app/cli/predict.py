@@ -11,7 +11,6 @@ from uniseg_app.cli.options import Json, Weights, registry_of, triple
 from uniseg_app.cli.web import DataRoot, Port, serve
 from uniseg_app.console import progress_shown, say, say_json, say_table, warn
 from uniseg_model import DISCLAIMER
-from uniseg_model.errors import OptionError
 
 if TYPE_CHECKING:
     from uniseg_app.commands import Outcome
@@ -46,7 +45,7 @@ def segment(
     axes: Annotated[str | None, typer.Option(help="axial, stored, or three letters such as RAS, in place of the task's own.")] = None,
     merge: Annotated[str, typer.Option(metavar="keep|original", help="keep: earlier tasks win, overlaps are counted. original: the authors' overwriting.")] = "keep",
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda")] = "auto",
-    engine: Annotated[str, typer.Option(metavar="auto|torch")] = "auto",
+    engine: Annotated[str, typer.Option(metavar="auto|torch|openvino", help="What computes. Default: $UNISEG_ENGINE, on a CPU OpenVINO where it is installed, else torch.")] = "auto",
     precision: Annotated[str, typer.Option(metavar="auto|float32|bfloat16|float16")] = "auto",
     batch: Annotated[int | None, typer.Option(help="Windows at once. Default: 1 on a CPU, what fits on a GPU.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
@@ -58,8 +57,6 @@ def segment(
     as_json: Json = False,
 ) -> None:  # fmt: skip
     """Segment one image. Labels are written on the image's own grid, names and volumes beside them."""
-    if engine not in ("auto", "torch"):
-        raise OptionError(f"the engine must be auto or torch, not {engine!r}")
     from uniseg_app import commands
     from uniseg_model.predictor import Options
 
@@ -69,7 +66,7 @@ def segment(
     )
     request = commands.SegmentRequest(
         tuple(images), tuple(task.split(",")), out, options,
-        weights=weights[0] if weights else None, folds=tuple(weights or ())[1:], packs=tuple(pack or ()), device=device, precision=precision, threads=threads,
+        weights=weights[0] if weights else None, folds=tuple(weights or ())[1:], packs=tuple(pack or ()), device=device, precision=precision, threads=threads, engine=engine,
         merge=merge, series=series, report=report, overwrite=overwrite, format=format,
     )  # fmt: skip
     with progress_shown(quiet=as_json) as progress:
@@ -123,7 +120,7 @@ def _tell(outcome: Outcome) -> None:
         say(f"Wrote {path}")
     seconds = sum(record.seconds.values())
     mirroring = "with" if record.options["mirror"] else "without"
-    say(f"Device: {record.engine['device']}, {record.engine['precision']}, {mirroring} mirroring; {seconds:.1f} s, "
+    say(f"Device: {record.engine['device']}, {record.engine['name']}, {record.engine['precision']}, {mirroring} mirroring; {seconds:.1f} s, "
         f"peak memory {record.peak_memory_gb['process']:.2f} GB")  # fmt: skip
     n_others = len(record.weights.get("averaged_with", ()))
     mean = f", mean with {n_others} other{'s' if n_others > 1 else ''}" if n_others else ""

@@ -20,7 +20,7 @@ from uniseg_model.network.uniseg import UniSegNet
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
-_FLIPS = [
+FLIPS = [  # axes to mirror: none first, then the seven other ways
     tuple(axis for axis, flip in zip((4, 3, 2), flips, strict=True) if flip) for flips in product((False, True), repeat=3)
 ]
 _MOST_WINDOWS = 8  # at once: beyond it a GPU is full anyway
@@ -64,7 +64,7 @@ class TorchEngine:
 
     def run(self, windows: Tensor, prompts: Sequence[PromptChoice], *, mirror: bool, tick: Tick) -> list[Tensor]:
         """See :meth:`Engine.run`."""
-        flips = _FLIPS if mirror else _FLIPS[:1]
+        flips = FLIPS if mirror else FLIPS[:1]
         rules = [(rule_of(choice), self._net.decoder_of(reader_of(choice))) for choice in prompts]
         means: list[Tensor] = []
         with torch.inference_mode(), self._autocast():

@@ -41,9 +41,13 @@ class LowRankConv(nn.Conv3d):
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, in, Z, Y, X) -> (B, out, Z, Y, X)."""
-        weight = self.weight + torch.tensordot(self.up, self.down, dims=1)
-        out: Tensor = self._conv_forward(input, weight, self.bias)
+        out: Tensor = self._conv_forward(input, self.merged(), self.bias)
         return out
+
+    def merged(self) -> Tensor:
+        """The weights with their update (out, in, z, y, x)."""
+        weight: Tensor = self.weight + torch.tensordot(self.up, self.down, dims=1)
+        return weight
 
 
 class PackNet(Decoder):
