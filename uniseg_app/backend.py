@@ -106,7 +106,9 @@ class Backend:
         from uniseg_model.predictor import describe_weights
 
         model = self.model()
-        return {**describe_weights(model.checkpoint), "device": str(model.engine.device), "precision": model.engine.precision}
+        engine = model.engine
+        how = {"device": str(engine.device), "engine": engine.name, "precision": engine.precision}
+        return {**describe_weights(model.checkpoint), **how}
 
     def choices(self, volume: Volume) -> list[Choice]:
         """All tasks that the weights know, in prompt order, and what speaks against each on this image."""

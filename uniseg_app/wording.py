@@ -33,10 +33,11 @@ _KINDS = {
 
 
 def weights_and_device(facts: Mapping[str, Any]) -> tuple[str, str, str]:
-    """Which weights, under which licence, on which device; of ``Backend.facts``."""
+    """Which weights, under which licence, on which device and, other than torch, in what; of ``Backend.facts``."""
     kind = _KINDS.get(str(facts["kind"]), str(facts["kind"]))
     device = {"cpu": "CPU"}.get(str(facts["device"]), str(facts["device"]).replace("cuda", "GPU"))
-    return f"{facts['name']}: {kind}", f"Licence: {facts['licence']}", f"Device: {device}"
+    computed = " with OpenVINO" if str(facts.get("engine")).startswith("openvino") else ""
+    return f"{facts['name']}: {kind}", f"Licence: {facts['licence']}", f"Device: {device}{computed}"
 
 
 def size(volume: Volume) -> str:

@@ -37,6 +37,7 @@ def test_the_header_names_weights_licence_device_and_what_it_is_not() -> None:
     text = texts.header(facts)
     for wanted in ("Not a medical device", "synthetic phantoms only", "Licence: Apache-2.0", "Device: GPU:1"):
         assert wanted in text
+    assert "Device: CPU with OpenVINO" in texts.header({**facts, "device": "cpu", "engine": "openvino"})
 
 
 @pytest.mark.parametrize(
