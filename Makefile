@@ -41,6 +41,7 @@ format: $(READY)
 
 benchmark: $(READY)  ## Print the numbers that the README quotes
 	$(BIN)/python benchmarks/engine.py
+	$(BIN)/python -m benchmarks
 	$(BIN)/python benchmarks/prompt_maps.py
 
 clean:

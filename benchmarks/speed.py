@@ -16,12 +16,10 @@ import torch
 from benchmarks import reference
 from benchmarks.engine import CT_SHAPE, CT_SPACING_MM, TARGET_MM, best_of_three
 from uniseg_model.checkpoint import untrained
-from uniseg_model.embedded import embedded_weights
-from uniseg_model.evaluation.metrics import dice
 from uniseg_model.io import read_volume
 from uniseg_model.network.config import NetworkConfig
 from uniseg_model.phantom import make_phantom
-from uniseg_model.predictor import Options, Predictor, load_model
+from uniseg_model.predictor import Options, Predictor
 from uniseg_model.preprocess import Prepared, Recipe, new_shape, prepare
 from uniseg_model.record import peak_memory_gb
 from uniseg_model.suitability import suitable_tasks
@@ -59,6 +57,25 @@ def full_size() -> Predictor:
 def scan(path: str | None) -> Volume:
     """The CT to segment: a file, or a phantom of 3 mm."""
     return read_volume(path) if path else make_phantom("liver", 1, spacing_mm=(3.0, 3.0, 3.0)).volume
+
+
+def window_row(path: str | None) -> Row:
+    """One window of 64 x 192 x 192 voxels, full-size network, float32."""
+    model = full_size()
+    net, window = model.checkpoint.network(), torch.randn(1, 1, *model.engine.window)
+
+    def original() -> torch.Tensor:
+        with torch.no_grad():
+            return reference.logits(net, window, 0).softmax(1)
+
+    def ours() -> torch.Tensor:
+        return model.engine.run(window, [0], mirror=False, tick=lambda share: None)[0]
+
+    taken = [(timed(original), timed(ours)) for _ in range(3)]
+    (reference_s, known), (ours_s, found) = (min(column, key=lambda one: one[0]) for column in zip(*taken, strict=True))
+    others, apart = int((known.argmax(1) != found.argmax(1)).sum()), float((known - found).abs().max())
+    note = f"{model.engine.name}; {others} of {known[0, 0].numel()} labels differ, probabilities by {apart:.0e}"
+    return compared(reference_s, ours_s, note)
 
 
 def prepare_row(path: str | None) -> Row:
@@ -122,11 +139,6 @@ def tasks_row(path: str | None) -> Row:
     return Row(f"{apart_s:.1f} s", f"{together_s:.1f} s", f"{together_s / apart_s:.2f} of it", note)
 
 
-def agreement(a: np.ndarray, b: np.ndarray, n_classes: int) -> str:
-    """Dice of each structure between two answers, in words."""
-    return ", ".join(f"{dice(a == k, b == k):.3f}" for k in range(1, n_classes))
-
-
 def _large_ct() -> Volume:
     values = np.random.default_rng(0).normal(0, 300, (1, *CT_SHAPE)).astype(np.float32)
     return Volume(values, np.diag([*CT_SPACING_MM[::-1], 1.0])[:, [2, 1, 0, 3]], spacing_mm=CT_SPACING_MM)
@@ -135,8 +147,3 @@ def _large_ct() -> Volume:
 def _answered() -> tuple[Prepared, np.ndarray]:
     prepared = prepare(_large_ct(), Recipe(TARGET_MM, ("hu",), "stored"))
     return prepared, np.random.default_rng(0).random((3, *prepared.shape), np.float32)
-
-
-def demo_model() -> Predictor:
-    """The demo weights."""
-    return load_model(embedded_weights(), device="cpu")
