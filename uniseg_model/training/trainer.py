@@ -205,7 +205,7 @@ class Trainer:
         mean = mean_score(scores)
         self._run.report({"step": self._step, "mean_dice": mean, "dice": scores})
         write_preview(self._run.preview, validator.example(self._net, self._device), self._step, mean)
-        if mean > self._best:
+        if mean >= self._best:  # of equals the later: while nothing is found yet, it has learned longest
             self._best = mean
             self.result().save(self._run.best)
 

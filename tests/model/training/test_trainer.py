@@ -253,6 +253,16 @@ def test_without_validation_there_is_no_best(train: Train, plan: Plan) -> None:
     assert not run.best.exists()
 
 
+@pytest.mark.parametrize(("scores", "best"), [((0.0, 0.0), 4), ((0.5, 0.4), 2)])
+def test_of_equally_good_weights_the_later_are_the_best(
+    train: Train, plan: Plan, monkeypatch: pytest.MonkeyPatch, scores: tuple[float, ...], best: int
+) -> None:
+    given = iter(scores)
+    monkeypatch.setattr("uniseg_model.training.trainer.mean_score", lambda found: next(given))
+    run = train(chosen=replace(plan, iterations=4, epoch=2))
+    assert load_checkpoint(run.best).about.history["step"] == best
+
+
 def test_a_run_is_not_started_over_another(train: Train, plan: Plan) -> None:
     train()
     with pytest.raises(OptionError, match=r"holds a run already.* --resume"):
