@@ -87,7 +87,7 @@ def _next_row(array: np.ndarray, layout: Layout, done: int, batch: int, known: d
         if known is not None and value is not None and len(known) + len(row.new) < MOST_KNOWN:
             row.new[value] = len(row.windows)
         row.answers.append(value if value is not None and value in row.new else len(row.windows))
-        row.windows.append(torch.from_numpy(window))
+        row.windows.append(torch.from_numpy(np.require(window, requirements="W")))  # a file that is only read is copied
     return row
 
 

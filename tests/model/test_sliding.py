@@ -76,6 +76,13 @@ def test_pointwise_network_comes_back_exactly(shape: tuple[int, int, int], rng: 
     assert notes == []
 
 
+def test_an_array_that_may_only_be_read_is_taken_as_well(rng: np.random.Generator) -> None:
+    array = rng.normal(size=(1, 12, 12, 12)).astype(np.float32)
+    array.flags.writeable = False  # as a prepared array that lies in a file
+    [found], _ = sweep_windows(FormulaEngine((8, 8, 8), one_more), array, Sweep((0,), (3,)), ignore_progress)
+    np.testing.assert_allclose(found[0], array[0] + 1, atol=1e-5)
+
+
 def test_overlapping_windows_are_averaged_with_gaussian_weights(rng: np.random.Generator) -> None:
     """A network that is not pointwise, against the slow obvious version."""
     array = rng.normal(size=(1, 11, 14, 9)).astype(np.float32)
