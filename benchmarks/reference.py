@@ -7,7 +7,6 @@ decoder; sums of all the head's classes; eight flips where it mirrors. Nothing i
 from __future__ import annotations
 
 from itertools import product
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,25 +17,37 @@ from torch.nn import functional
 
 from uniseg_model.network.blocks import SLOPE, Block, Stem
 from uniseg_model.network.uniseg import UniSegNet
+from uniseg_model.preprocess import new_shape
+from uniseg_model.resample import coarse_axis
+from uniseg_model.volume import Triple, Volume
 from uniseg_model.windows import Layout
 
 HU_LIMIT = 325
 
 
-def cubic(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """An image (Z, Y, X) on another grid."""
-    return resize(image.astype(float), shape, 3, mode="edge", anti_aliasing=False).astype(np.float32)
+def resized(image: np.ndarray, shape: tuple[int, ...], order: int, apart: int | None) -> np.ndarray:
+    """An image (Z, Y, X) on another grid, in float64; with ``apart`` slice by slice, and then the nearest slice along that axis."""
+    if apart is None:
+        return np.asarray(resize(image.astype(float), shape, order, mode="edge", anti_aliasing=False))
+    moved, new = np.moveaxis(image, apart, 0), (shape[apart], *(n for axis, n in enumerate(shape) if axis != apart))
+    flat = np.stack([resize(plane.astype(float), new[1:], order, mode="edge", anti_aliasing=False) for plane in moved])
+    if len(flat) != new[0]:
+        scale = np.array(flat.shape).reshape(-1, 1, 1, 1) / np.array(new).reshape(-1, 1, 1, 1)
+        places = scale * (np.mgrid[: new[0], : new[1], : new[2]] + 0.5) - 0.5
+        flat = ndimage.map_coordinates(flat, places, order=0, mode="nearest")
+    return np.moveaxis(flat, 0, apart)
 
 
-def prepare(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def prepare(image: np.ndarray, shape: tuple[int, ...], apart: int | None) -> np.ndarray:
     """The way in for a CT (Z, Y, X) that is not to be cropped."""
     ndimage.binary_fill_holes(image != 0)
-    return np.asarray((np.clip(cubic(image, shape), -HU_LIMIT, HU_LIMIT) + HU_LIMIT) / (2 * HU_LIMIT), np.float32)
+    found = resized(image, shape, 3, apart).astype(np.float32)
+    return np.asarray((np.clip(found, -HU_LIMIT, HU_LIMIT) + HU_LIMIT) / (2 * HU_LIMIT), np.float32)
 
 
-def restore(probabilities: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def restore(probabilities: np.ndarray, shape: tuple[int, ...], apart: int | None) -> np.ndarray:
     """The way back: class probabilities (K, z, y, x) to labels (Z, Y, X)."""
-    large = [resize(p.astype(float), shape, 1, mode="edge", anti_aliasing=False).astype(np.float32) for p in probabilities]
+    large = [resized(p, shape, 1, apart).astype(np.float32) for p in probabilities]
     return np.stack(large).argmax(0).astype(np.uint8)
 
 
@@ -84,6 +95,8 @@ def sweep(net: UniSegNet, array: np.ndarray, place: int, *, mirror: bool) -> np.
     return layout.on_grid(sums / weights)
 
 
-def segment(net: UniSegNet, image: np.ndarray, shape: tuple[int, ...], place: int, n_classes: int, *, mirror: bool) -> Any:
-    """Labels (Z, Y, X) of a CT whose grid becomes ``shape``."""
-    return restore(sweep(net, prepare(image, shape)[None], place, mirror=mirror)[:n_classes], image.shape)
+def segment(net: UniSegNet, volume: Volume, spacing_mm: Triple, place: int, n_classes: int, *, mirror: bool) -> np.ndarray:
+    """Labels (Z, Y, X) of a CT that is not to be cropped, computed at ``spacing_mm``."""
+    apart, shape = coarse_axis(volume.spacing_mm, spacing_mm), new_shape(volume.shape, volume.spacing_mm, spacing_mm)
+    probabilities = sweep(net, prepare(volume.array[0], shape, apart)[None], place, mirror=mirror)
+    return restore(probabilities[:n_classes], volume.shape, apart)

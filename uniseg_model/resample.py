@@ -51,8 +51,11 @@ def spline_matrix(n: int, m: int, order: int) -> np.ndarray:
 
 
 def nearest_indices(n: int, m: int) -> np.ndarray:
-    """Which of ``n`` samples is nearest to each of ``m`` new ones; half-way goes up."""
-    centres = (np.arange(m) + 0.5) * n / m - 0.5
+    """Which of ``n`` samples is nearest to each of ``m`` new ones; half-way goes up.
+
+    What is half-way is decided by rounding in the last bit, so it is worked out as the original does: the scale comes first.
+    """
+    centres = n / m * (np.arange(m) + 0.5) - 0.5
     return np.asarray(np.clip(np.floor(centres + 0.5).astype(int), 0, n - 1))
 
 

@@ -26,7 +26,7 @@ def nearest_along(array: np.ndarray, n: int, axis: int) -> np.ndarray:
     """The original's call for the coarse axis: order 0 at half-pixel centres."""
     shape = tuple(n if i == axis else side for i, side in enumerate(array.shape))
     places = np.indices(shape).astype(float)
-    places[axis] = (places[axis] + 0.5) * array.shape[axis] / n - 0.5
+    places[axis] = array.shape[axis] / n * (places[axis] + 0.5) - 0.5
     return ndimage.map_coordinates(array, places, order=0, mode="nearest")
 
 
@@ -111,6 +111,13 @@ def test_nearest_equals_the_original_s_order_0_for_all_small_lengths() -> None:
         for m in range(1, 61):
             expected = nearest_along(np.arange(n, dtype=np.float32), m, 0)
             assert nearest_indices(n, m).tolist() == expected.tolist(), (n, m)
+
+
+def test_what_rounding_makes_of_half_way_is_the_original_s() -> None:
+    assert nearest_indices(200, 167)[83] == 99  # 200 / 167 * 83.5 - 0.5 is 99.5, and in float64 the number before it
+    for n, m in ((200, 167), (167, 200), (512, 341), (331, 290), (97, 313)):
+        expected = nearest_along(np.arange(n, dtype=np.float32), m, 0)
+        assert nearest_indices(n, m).tolist() == expected.tolist(), (n, m)
 
 
 # Images ----------------------------------------------------------------------------------------------------------------
