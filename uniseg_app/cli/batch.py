@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from uniseg_app.cli.options import Json, triple
+from uniseg_app.cli.options import Json, axes_named, triple
 from uniseg_app.console import progress_shown, say, say_json, warn
 from uniseg_model import DISCLAIMER
 from uniseg_model.errors import OptionError, UniSegError
@@ -42,8 +42,9 @@ def batch(
     from uniseg_app.batch.run import run_batch
     from uniseg_model.options import Options
 
-    axes = axes.upper() if axes and len(axes) == 3 else axes
-    options = Options.preset(preset, mirror=mirror, step=step, spacing_mm=triple(spacing), axes=axes, confidence=confidence)
+    options = Options.preset(
+        preset, mirror=mirror, step=step, spacing_mm=triple(spacing), axes=axes_named(axes), confidence=confidence
+    )
     request = BatchRequest(
         source, out, tuple(task.split(",")), options,
         weights=weights[0] if weights else None, folds=tuple(weights or ())[1:], packs=tuple(pack or ()),

@@ -47,3 +47,8 @@ def triple(text: str | None) -> Triple | None:
     except ValueError as exc:
         raise OptionError(f"the spacing must be three numbers in mm such as 3,1.5,1.5 (z,y,x), not {text!r}") from exc
     return z, y, x
+
+
+def axes_named(text: str | None) -> str | None:
+    """An orientation as the tasks spell it: three letters are capitals, words stay as they are."""
+    return text.upper() if text and len(text) == 3 else text

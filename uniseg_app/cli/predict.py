@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from uniseg_app.cli.options import Json, Weights, registry_of, triple
+from uniseg_app.cli.options import Json, Weights, axes_named, registry_of, triple
 from uniseg_app.cli.web import DataRoot, Port, serve
 from uniseg_app.console import progress_shown, say, say_json, say_table, warn
 from uniseg_model import DISCLAIMER
@@ -60,9 +60,8 @@ def segment(
     from uniseg_app import commands
     from uniseg_model.predictor import Options
 
-    axes = axes.upper() if axes and len(axes) == 3 else axes
     options = Options.preset(
-        preset, mirror=mirror, step=step, spacing_mm=triple(spacing), axes=axes, batch=batch, confidence=confidence
+        preset, mirror=mirror, step=step, spacing_mm=triple(spacing), axes=axes_named(axes), batch=batch, confidence=confidence
     )
     request = commands.SegmentRequest(
         tuple(images), tuple(task.split(",")), out, options,

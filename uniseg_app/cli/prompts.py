@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from uniseg_app.cli.options import Json, Weights, triple
+from uniseg_app.cli.options import Json, Weights, axes_named, triple
 from uniseg_app.console import progress_shown, say, say_json, say_table, warn
 from uniseg_model import DISCLAIMER
 
@@ -35,9 +35,8 @@ def prompts(
     from uniseg_app.prompt_files import PromptsRequest, inspect_prompts
     from uniseg_model.options import Options
 
-    axes = axes.upper() if axes and len(axes) == 3 else axes
     request = PromptsRequest(
-        tuple(images or ()), tuple(tasks.split(",")), out, Options(step=step, spacing_mm=triple(spacing), axes=axes),
+        tuple(images or ()), tuple(tasks.split(",")), out, Options(step=step, spacing_mm=triple(spacing), axes=axes_named(axes)),
         weights=weights, device=device.lower(), threads=threads, series=series, sheet=sheet, overwrite=overwrite,
     )  # fmt: skip
     with progress_shown(quiet=as_json) as progress:
