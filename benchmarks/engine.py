@@ -1,10 +1,10 @@
-"""Seconds and peak memory of each stage of one segmentation, and of resampling against scikit-image.
+"""Seconds and peak memory of each stage of one segmentation, and memory of a large scan's way in and back.
 
     python benchmarks/engine.py [IMAGE] [--weights W] [--task liver]
 
 Without IMAGE a phantom CT is segmented; without weights a full-size network with random weights is used, which costs
-what a trained one costs. Each stage runs in a process of its own, so that its peak memory is its own. Resampling is
-compared in one process with what the original calls (scikit-image in float64), on 512 x 512 x 200 voxels.
+what a trained one costs. Each stage runs in a process of its own, so that its peak memory is its own. Ratios
+to the original's way are printed by ``python -m benchmarks``.
 """
 
 from __future__ import annotations
@@ -77,49 +77,6 @@ def whole(image: Path, weights: Path, task: str) -> dict[str, Any]:
     return found.record.to_dict()
 
 
-def resample_ours() -> tuple[float, float, float]:
-    """Seconds of cubic resampling alone, of the whole way in, and of the linear way back (3 classes, argmax)."""
-    from uniseg_model.preprocess import Recipe, new_shape, prepare
-    from uniseg_model.resample import resample_image
-    from uniseg_model.volume import Volume
-
-    volume = Volume(_ct(), np.diag([*CT_SPACING_MM[::-1], 1.0])[:, [2, 1, 0, 3]], spacing_mm=CT_SPACING_MM)
-    shape = new_shape(CT_SHAPE, CT_SPACING_MM, TARGET_MM)
-    recipe = Recipe(TARGET_MM, ("hu",), "stored")
-    probabilities = np.random.default_rng(0).random((3, *shape), np.float32)
-    prepared = prepare(volume, recipe)
-    return (
-        best_of_three(lambda: resample_image(volume.array[0], shape, None)),
-        best_of_three(lambda: prepare(volume, recipe)),
-        best_of_three(lambda: prepared.restore(probabilities)),
-    )
-
-
-def resample_original_way() -> tuple[float, float, float]:
-    """The same steps as the original takes them: scikit-image, float64, the whole volume at once."""
-    from scipy import ndimage
-    from skimage.transform import resize
-
-    image = _ct()[0]
-    shape = tuple(np.round(np.array(CT_SPACING_MM) / np.array(TARGET_MM) * image.shape).astype(int))
-    probabilities = np.random.default_rng(0).random((3, *shape), np.float32)
-
-    def cubic() -> np.ndarray:
-        return resize(image.astype(float), shape, 3, mode="edge", anti_aliasing=False).astype(np.float32)
-
-    def way_in() -> np.ndarray:
-        ndimage.binary_fill_holes(image != 0)
-        return (np.clip(cubic(), -325, 325) + 325) / 650
-
-    def way_back() -> np.ndarray:
-        large = [
-            resize(p.astype(float), image.shape, 1, mode="edge", anti_aliasing=False).astype(np.float32) for p in probabilities
-        ]
-        return np.stack(large).argmax(0).astype(np.uint8)
-
-    return best_of_three(cubic), best_of_three(way_in), best_of_three(way_back)
-
-
 def large_scan() -> tuple[float, float]:
     """GB allocated beyond the image while a 512 x 512 x 600 scan is prepared, and while three classes come back."""
     import tracemalloc
@@ -150,10 +107,6 @@ def best_of_three(work: Callable[[], Any]) -> float:
     return min(seconds)
 
 
-def _ct() -> np.ndarray:
-    return np.random.default_rng(0).normal(0, 300, (1, *CT_SHAPE)).astype(np.float32)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("image", nargs="?", type=Path)
@@ -171,12 +124,6 @@ def main() -> None:
         for stage, stage_seconds in record["seconds"].items():
             print(f"{stage:34}{stage_seconds:9.1f}")
         print(f"{'all, in one process':34}{seconds:9.1f}{peak_gb:9.2f}")
-    _, ours_gb, ours = measured(resample_ours)
-    _, original_gb, original = measured(resample_original_way)
-    print(f"\n{'512 x 512 x 200 voxels to 3 x 1.5 x 1.5 mm':44}{'ours':>8}{'original':>10}{'ratio':>7}")
-    names = ("cubic resampling, s", "way in: crop, resample, normalise, s", "way back: 3 classes, argmax, s", "peak memory, GB")
-    for name, own, other in zip(names, (*ours, ours_gb), (*original, original_gb), strict=True):
-        print(f"{name:44}{own:8.2f}{other:10.2f}{other / own:7.1f}")
     preparing_gb, restoring_gb = measured(large_scan)[2]
     print(
         f"\n512 x 512 x 600 voxels: {preparing_gb:.2f} GB beyond the image to prepare it, {restoring_gb:.2f} GB to bring 3 classes back"

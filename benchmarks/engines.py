@@ -1,7 +1,7 @@
 """One window in each engine: seconds side by side, and how far the answers lie apart.
 
-    python benchmarks/engines.py [--network full|demo] [--threads 2] [--rounds 5] [--tasks 1] [--few]
-    python benchmarks/engines.py --labels [IMAGE ...]        the demo weights on phantoms, and on scans: torch against OpenVINO
+    python -m benchmarks.engines [--network full|demo] [--threads 2] [--rounds 5] [--tasks 1] [--few]
+    python -m benchmarks.engines --labels [IMAGE ...]        the demo weights on phantoms, and on scans: torch against OpenVINO
 
 The engines take turns, and the best of all rounds counts, so that other work on the machine falls on all of them; where there is
 much of it, the processor's own time with --threads 1 tells more than the clock. Differences
@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmarks import reference
 from uniseg_model.checkpoint import Checkpoint, load_checkpoint, untrained
 from uniseg_model.embedded import embedded_weights
 from uniseg_model.engines import openvino_graphs
@@ -39,13 +40,8 @@ def as_original(net: UniSegNet) -> Compute:
     """As the original's code computes: each task alone, joined maps in memory, every head of the deep supervision."""
 
     def compute(window: Tensor, places: Sequence[int]) -> list[Tensor]:
-        with torch.enable_grad():  # nothing requires a gradient: it only makes the network join whole maps
-            answers = []
-            for place in places:
-                features = net.encode(window)
-                prompt = net.prompts(features)[:, place : place + 1]
-                answers.append(net.decode_all_scales(features, prompt)[0].softmax(1))
-            return answers
+        with torch.no_grad():
+            return [reference.logits(net, window, place).softmax(1) for place in places]
 
     return compute
 
