@@ -43,7 +43,7 @@ def through_windows(
     """
     done, known = 0, dict[bytes, list[Tensor]]()
     while done < len(layout.starts):
-        row = _next_row(array, layout, done, batch, known if reuse else None)
+        row = _next_row(array, layout, done, batch, known, reuse)
         told = done + len(row.windows)
         try:
             outputs = compute(torch.stack(row.windows), partial(_tell_share, tell, done, told)) if row.windows else []
@@ -73,20 +73,22 @@ class _Row:
     answers: list[int | bytes] = field(default_factory=list)
 
 
-def _next_row(array: np.ndarray, layout: Layout, done: int, batch: int, known: dict[bytes, list[Tensor]] | None) -> _Row:
-    """As many windows as have an answer once a batch is computed; known: constant ones met before, None to look for none."""
+def _next_row(array: np.ndarray, layout: Layout, done: int, batch: int, known: dict[bytes, list[Tensor]], reuse: bool) -> _Row:
+    """As many windows as have an answer once a batch is computed; known: constant ones met before."""
     row = _Row()
     for start in layout.starts[done:]:
         window = layout.cut(array, start)
-        value = None if known is None else constant_value(window)
-        if known is not None and value is not None and (value in known or value in row.new):
+        value = constant_value(window) if reuse else None
+        if value is not None and (value in known or value in row.new):
             row.answers.append(value)
             continue
         if len(row.windows) == batch:
             break
-        if known is not None and value is not None and len(known) + len(row.new) < MOST_KNOWN:
+        if value is not None and len(known) + len(row.new) < MOST_KNOWN:
             row.new[value] = len(row.windows)
-        row.answers.append(value if value is not None and value in row.new else len(row.windows))
+            row.answers.append(value)
+        else:
+            row.answers.append(len(row.windows))
         row.windows.append(torch.from_numpy(np.require(window, requirements="W")))  # a file that is only read is copied
     return row
 
