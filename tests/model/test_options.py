@@ -9,15 +9,16 @@ import pytest
 from tiny import tiny_checkpoint
 
 from uniseg_model.errors import OptionError
-from uniseg_model.options import AS_TRAINED, PRESETS, Options
+from uniseg_model.options import Options
 from uniseg_model.predictor import Predictor
+from uniseg_model.presets import AS_THE_DEVICE_ALLOWS, AS_TRAINED, PRESETS
 from uniseg_model.volume import Volume
 
 
 def test_own_options_count_more_than_the_presets_unless_they_are_none() -> None:
     fast = Options.preset("fast", step=0.5, mirror=None, confidence=True)
     assert (fast.step, fast.mirror, fast.confidence) == (0.5, False, True)
-    assert fast.body_share == PRESETS["fast"]["body_share"]
+    assert fast.body_share == PRESETS["fast"].options["body_share"]
     assert Options.preset("fast", mirror=True).mirror is True
     assert Options.preset(None) == Options()
 
