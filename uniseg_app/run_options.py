@@ -10,7 +10,7 @@ from uniseg_model.presets import AS_THE_DEVICE_ALLOWS, PRESETS, Preset
 
 WORK = "How much work"
 WORKS: Mapping[str, Preset] = {preset.title: preset for preset in (AS_THE_DEVICE_ALLOWS, *PRESETS.values())}
-STEP = "Distance of windows, as a share of their side"
+STEP = "Step: distance of windows, as a share of their side"
 STEPS: Mapping[str, float | None] = {"As chosen above": None, "0.25": 0.25, "0.5": 0.5, "0.75": 0.75, "1": 1.0}
 STEP_COUNTS_MORE = "Set here, it counts more than the choice above."
 _NAMES = {preset.title: name for name, preset in PRESETS.items()}

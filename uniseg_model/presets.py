@@ -25,13 +25,13 @@ AS_THE_DEVICE_ALLOWS = Preset("As the device allows", "Exact on a GPU, balanced 
 PRESETS: Mapping[str, Preset] = {
     "exact": Preset(
         "Exact",
-        "All windows, each as the mean of eight mirrored copies where the weights were trained on such: up to eight times the work.",
+        "Every window eight times, mirrored, if the weights were trained so; else as balanced.",
         {"mirror": AS_TRAINED, "step": 0.5},
     ),
-    "balanced": Preset("Balanced", "All windows, nothing mirrored.", {"mirror": False, "step": 0.5}),
+    "balanced": Preset("Balanced", "Every window once, not mirrored.", {"mirror": False, "step": 0.5}),
     "fast": Preset(
         "Fast",
-        "Fewer windows, nothing mirrored: a first look, in which small structures may come out wrong.",
+        "Fewer windows, each once: a first look, small structures may come out wrong.",
         {"mirror": False, "step": 0.75, "body_share": 0.05},
     ),
 }

@@ -100,9 +100,9 @@ def lay_out(script_url: str) -> tuple[Controls, Asked, list[gr.Button]]:
 
 def _asked() -> Asked:
     with gr.Accordion("More options", open=False):
-        works = [(f"{title}: {preset.sentence}", title) for title, preset in WORKS.items()]
+        works = [(f"{title}. {preset.sentence}", title) for title, preset in WORKS.items()]
         return Asked(
-            gr.Radio(works, value=next(iter(WORKS)), label=WORK, elem_classes="us-listed"),
+            gr.Radio(works, value=next(iter(WORKS)), label=WORK, elem_classes="us-listed us-works"),
             gr.Radio(list(STEPS), value=next(iter(STEPS)), label=STEP, info=STEP_COUNTS_MORE, elem_classes="us-narrow"),
             gr.Checkbox(label="How sure is each structure? (a little more memory)", value=True),
             gr.Checkbox(label="Agreement with and without mirroring (nine times the work)", value=False),
