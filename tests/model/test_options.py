@@ -91,7 +91,7 @@ def test_the_presets_are_told_to_take_less_and_less_and_the_record_holds_what_th
         assert tuple(found.record.options[key] for key in ("mirror", "step", "body_share")) == options
     known = session.cost(
         ["liver"], Options.preset("fast")
-    )  # where there is body; but one window reach it with their edge or not at all
+    )  # where there is body: all windows but one reach it with an edge at most
     assert known.windows == 1
 
 
