@@ -89,7 +89,7 @@ def test_undo_brings_back_what_a_layer_showed_before(
     viewer: Any, panel: Any, found: Labels, segment: Segment, settled: Settled, qtbot: Any
 ) -> None:
     before = np.array(found.data)
-    panel.options.spacing.setText("10, 8, 8")
+    panel.options.spacing.value = "10, 8, 8"
     settled(panel)
     segment(panel, "liver")
     assert (np.asarray(found.data) != before).any()

@@ -113,7 +113,7 @@ def test_how_much_work_is_told_before_and_after_the_run_and_stands_with_the_answ
     tick(panel, "liver")
     told = {}
     for title, preset in WORKS.items():
-        panel.options.work.setCurrentText(title)
+        panel.options.work.value = title
         settled(panel)
         assert preset.sentence in words(panel.options)
         told[title] = int(words(panel.run).split(" windows")[0])
@@ -122,7 +122,7 @@ def test_how_much_work_is_told_before_and_after_the_run_and_stands_with_the_answ
     assert ", without mirroring, step 0.75." in words(panel.run)
     options = answers(viewer)["liver"].metadata[PROVENANCE]["options"]
     assert (options["step"], options["mirror"], options["body_share"]) == (0.75, False, 0.05)
-    panel.options.step.setCurrentText("0.5")
+    panel.options.step.value = "0.5"
     settled(panel)
     assert "3 windows" in words(panel.run)
 
@@ -143,7 +143,7 @@ def test_a_wrong_option_is_told_in_words(
     add(ct)
     settled(panel)
     tick(panel, "liver")
-    panel.options.spacing.setText("3, x")
+    panel.options.spacing.value = "3, x"
     settled(panel)
     click(qtbot, panel.run.start)
     assert "the spacing must be three numbers in mm such as 3, 1.5, 1.5 (z, y, x), not '3, x'" in words(panel.run)
@@ -224,7 +224,7 @@ def test_cancel_leaves_what_was_there(
     add(tall_ct)
     settled(panel)
     tick(panel, "liver", "kidney", "spleen")
-    panel.options.agreement.setChecked(True)
+    panel.options.agreement.value = True
     settled(panel)
     click(qtbot, panel.run.start)
     qtbot.waitUntil(lambda: "window 1 of 3" in words(panel.run), timeout=LONG_MS)
@@ -296,7 +296,7 @@ def test_a_viewer_closed_mid_run_ends_the_run(
     add(tall_ct)
     settled(panel)
     tick(panel, "liver", "kidney", "spleen")
-    panel.options.agreement.setChecked(True)
+    panel.options.agreement.value = True
     settled(panel)
     click(qtbot, panel.run.start)
     job = panel._run
