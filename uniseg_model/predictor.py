@@ -25,7 +25,7 @@ from uniseg_model.errors import OptionError, TaskError, WeightsError
 from uniseg_model.memory import out_of_memory_named
 from uniseg_model.options import Options
 from uniseg_model.packs.file import load_pack
-from uniseg_model.preprocess import Prepared, Recipe, Restored, largest_shape, prepare
+from uniseg_model.preprocess import Prepared, Recipe, Restored, best_class, largest_shape, prepare
 from uniseg_model.progress import Progress, ProgressHook, ignore_progress
 from uniseg_model.record import RunRecord
 from uniseg_model.regions import WHOLE, Region
@@ -33,6 +33,7 @@ from uniseg_model.run import Run, describe_weights
 from uniseg_model.segmentation import MergedMap, Segmentation, agreement
 from uniseg_model.suitability import check_channels, suitable_tasks
 from uniseg_model.tasks import Task
+from uniseg_model.tensors import as_bytes
 from uniseg_model.volume import Shape, Volume
 
 if TYPE_CHECKING:
@@ -123,8 +124,7 @@ class Session:
                 probabilities = run.sweep(prepared, group, whole_head=False)
                 for task in group:
                     progress(Progress("restore", len(restored), len(run.tasks)))
-                    with run.clock("restore"):
-                        restored[task.key] = prepared.restore(probabilities.pop(0), confidence=run.options.confidence)
+                    restored[task.key] = run.restored(prepared, probabilities.pop(0))
                     run.tell_restored(task, restored)
         record = run.record()
         answers = [Segmentation(task=t, volume=self.volume, record=record, **vars(restored[t.key])) for t in run.tasks]
@@ -169,7 +169,7 @@ class Session:
         for group in run.split(prepared.shape, run.tasks):
             probabilities = run.sweep(prepared, group, whole_head=True)
             for task in group:
-                best = probabilities.pop(0).argmax(axis=0)
+                best = as_bytes(best_class(probabilities.pop(0)))
                 for i, label in enumerate(task.labels, start=1):
                     fused[best == i] = values[task.key, label.name]
         with run.clock("restore"):

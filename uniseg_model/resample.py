@@ -15,17 +15,23 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import ndimage
 
+from uniseg_model.tensors import Values
 from uniseg_model.volume import Shape, Triple
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _SEPARATE_RATIO = 3.0  # strictly more anisotropic than this: slices are resampled one by one
 _BAND_ROWS = 64
 _NEGLIGIBLE = 1e-17
 _FLAT_VOXELS = 64_000_000  # float64 voxels between the passes of cubic resampling: 0.5 GB
 _SLAB_VOXELS = 1_000_000  # float64 voxels worked on at once: 8 MB, which stays near the caches
+_TENSOR_VOXELS = 16_000_000  # of a tensor: 128 MB, of which a GPU holds a few, and which fill it
 
 
 def coarse_axis(*spacings_mm: Triple) -> int | None:
@@ -138,26 +144,33 @@ def _along(array: np.ndarray, m: int, axis: int, order: int = 3) -> np.ndarray:
 
 
 def restored_slabs(
-    probabilities: np.ndarray, shape: Shape, apart: int | None, wanted: slice | None = None
-) -> Iterator[tuple[slice, np.ndarray]]:
+    probabilities: Values, shape: Shape, apart: int | None, wanted: slice | None = None
+) -> Iterator[tuple[slice, Values]]:
     """Class probabilities (C, z, y, x) linearly resampled to ``shape``, as (rows of Z, (C, rows, Y, X) float32) slabs.
 
     With ``apart`` that axis takes the nearest sample instead. An unchanged shape gives the input's own numbers.
+    A tensor's slabs are tensors, worked out where it lies.
     wanted: rows of Z; slabs without any of them are left out.
     """
-    unchanged = probabilities.shape[1:] == shape
-    for slab in slabs(shape[0], len(probabilities) * shape[1] * shape[2] * 2):
+    at_once = _SLAB_VOXELS if isinstance(probabilities, np.ndarray) else _TENSOR_VOXELS
+    for slab in slabs(shape[0], len(probabilities) * shape[1] * shape[2] * 2, at_once):
         if wanted and (slab.stop <= wanted.start or wanted.stop <= slab.start):
             continue
-        if unchanged:
-            yield slab, probabilities[:, slab]
-            continue
-        values = _linear_rows(probabilities, shape[0], slab, apart == 0)
-        for axis in (1, 2):
-            values = (
-                _nearest(values, shape[axis], axis + 1) if apart == axis else _along(values, shape[axis], axis + 1, order=1)
-            )
-        yield slab, values.astype(np.float32)
+        yield slab, _restored_rows(probabilities, shape, apart, slab)
+
+
+def _restored_rows(probabilities: np.ndarray | Tensor, shape: Shape, apart: int | None, wanted: slice) -> Any:
+    """The ``wanted`` rows of Z, of the input's own kind."""
+    if probabilities.shape[1:] == shape:
+        return probabilities[:, wanted]
+    if not isinstance(probabilities, np.ndarray):
+        from uniseg_model.resample_torch import restored_rows
+
+        return restored_rows(probabilities, shape, apart, wanted)
+    values = _linear_rows(probabilities, shape[0], wanted, apart == 0)
+    for axis in (1, 2):
+        values = _nearest(values, shape[axis], axis + 1) if apart == axis else _along(values, shape[axis], axis + 1, order=1)
+    return values.astype(np.float32)
 
 
 def _linear_rows(array: np.ndarray, m: int, wanted: slice, nearest: bool) -> np.ndarray:
@@ -176,7 +189,7 @@ def _nearest(array: np.ndarray, m: int, axis: int) -> np.ndarray:
     return np.take(array, nearest_indices(array.shape[axis], m), axis=axis)
 
 
-def slabs(length: int, voxels_a_row: int) -> Iterator[slice]:
-    """``range(length)`` in slices of as many rows as are worked on at once."""
-    rows = max(1, _SLAB_VOXELS // max(1, voxels_a_row))
+def slabs(length: int, voxels_a_row: int, at_once: int | None = None) -> Iterator[slice]:
+    """``range(length)`` in slices of as many rows as are worked on at once; at_once: other voxels than a CPU's."""
+    rows = max(1, (at_once or _SLAB_VOXELS) // max(1, voxels_a_row))
     return (slice(start, min(start + rows, length)) for start in range(0, length, rows))

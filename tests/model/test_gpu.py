@@ -1,0 +1,182 @@
+"""What runs on a GPU, run on a CPU: the same code with tensors that lie here. Speed is nobody's business in these tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from orientations import oriented_affine
+from tiny import ct_volume, tiny_checkpoint
+
+from uniseg_model import resample
+from uniseg_model.blend import Blend
+from uniseg_model.predictor import Options, Predictor
+from uniseg_model.preprocess import Prepared, Recipe, Restored, prepare
+from uniseg_model.prompts.changes import Zero
+from uniseg_model.regions import OneWindow
+from uniseg_model.resample import restored_slabs
+from uniseg_model.volume import Volume
+from uniseg_model.windows import Layout
+
+Shape = tuple[int, int, int]
+SIDES = st.tuples(*[st.integers(1, 14)] * 3)
+SEED = st.integers(0, 2**32 - 1)
+OUT_OF_MEMORY = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+
+def chances(seed: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Probabilities that sum to 1 over the first axis."""
+    values = np.random.default_rng(seed).random(shape).astype(np.float32)
+    return values / values.sum(axis=0)
+
+
+def whole(probabilities: Any, shape: Shape, apart: int | None) -> np.ndarray:
+    return np.concatenate([np.asarray(values) for _, values in restored_slabs(probabilities, shape, apart)], axis=1)
+
+
+def both_ways(prepared: Prepared, probabilities: np.ndarray) -> tuple[Restored, Restored]:
+    given = torch.from_numpy(probabilities.copy())
+    return prepared.restore(probabilities, confidence=True), prepared.restore(given, confidence=True)
+
+
+# The way back ----------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=120, deadline=None, derandomize=True)
+@given(SIDES, SIDES, SEED, st.sampled_from([None, 0, 1, 2]))
+@example((1, 1, 1), (3, 3, 3), 1, None)
+@example((5, 4, 4), (9, 4, 4), 2, 0)  # only the coarse axis changes
+@example((5, 4, 4), (5, 7, 3), 1, 0)  # only the planes change
+@example((4, 5, 6), (4, 5, 6), 1, 1)  # nothing changes
+@example((13, 14, 12), (1, 1, 1), 4, None)
+def test_tensors_are_resampled_as_arrays_are(old: Shape, new: Shape, seed: int, apart: int | None) -> None:
+    """Both in float64; the last bit of a float32 may be rounded the other way: 6e-8 of a probability."""
+    probabilities = chances(seed, (3, *old))
+    expected, found = whole(probabilities, new, apart), whole(torch.from_numpy(probabilities.copy()), new, apart)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, rtol=0, atol=6e-8)
+
+
+def test_halves_and_doubles_by_hand() -> None:
+    line = torch.tensor([0.0, 1.0]).view(1, 2, 1, 1)
+    assert whole(line, (4, 1, 1), None).ravel().tolist() == [0, 0.25, 0.75, 1]  # centres at -0.25, 0.25, 0.75, 1.25
+    assert whole(line, (1, 1, 1), None).ravel().tolist() == [0.5]
+    assert whole(line, (4, 1, 1), 0).ravel().tolist() == [0, 0, 1, 1]
+
+
+def test_small_slabs_give_the_same_tensor_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    probabilities = torch.from_numpy(chances(6, (3, 7, 8, 9)))
+    at_once = whole(probabilities, (15, 6, 11), None)
+    monkeypatch.setattr(resample, "_TENSOR_VOXELS", 700)
+    assert len(list(restored_slabs(probabilities, (15, 6, 11), None))) == 15
+    assert np.array_equal(whole(probabilities, (15, 6, 11), None), at_once)
+
+
+@pytest.mark.parametrize(
+    ("code", "zyx_mm", "new_mm"),
+    [
+        ("RAS", (2.0, 1.0, 1.25), (3.0, 1.5, 1.5)),
+        ("PIR", (5.0, 1.0, 1.0), (3.0, 1.5, 1.5)),  # apart by the image
+        ("LPS", (2.0, 1.0, 1.0), (8.0, 1.5, 1.5)),  # apart by the recipe
+        ("RAS", (1.0, 1.0, 1.0), (1.0, 1.0, 1.0)),  # nothing changes
+    ],
+)
+def test_labels_and_confidence_of_a_crop_come_back_the_same(code: str, zyx_mm: Any, new_mm: Any) -> None:
+    image = np.zeros((24, 30, 28), np.float32)
+    image[2:21, 3:27, 5:25] = 1
+    prepared = prepare(Volume(image[None], oriented_affine(code, zyx_mm)), Recipe(new_mm, ("hu",), "axial"))
+    expected, found = both_ways(prepared, chances(7, (4, *prepared.shape)))
+    assert found.labels.flags.c_contiguous
+    assert len(np.unique(found.labels)) == 4
+    assert np.array_equal(found.labels, expected.labels)
+    for name in ("probability", "margin"):
+        a, b = getattr(expected, name).astype(int), getattr(found, name).astype(int)
+        assert np.abs(a - b).max() <= 1
+        assert np.mean(a != b) < 1e-3  # half-way between two bytes
+
+
+def test_ties_of_tensors_go_to_the_lower_class() -> None:
+    prepared = prepare(Volume(np.ones((1, 2, 2, 2), np.float32), np.eye(4)), Recipe((1.0, 1.0, 1.0), ("hu",), "stored"))
+    probabilities = np.zeros((3, 2, 2, 2), np.float32)
+    probabilities[:, 0, 0, 0] = probabilities[1:, 0, 0, 1] = probabilities[2, 0, 1, 0] = 0.25
+    expected, found = both_ways(prepared, probabilities)
+    assert found.labels[0].tolist() == expected.labels[0].tolist() == [[0, 1], [2, 0]]
+
+
+def test_a_block_of_windows_in_a_tensor_has_0_beyond() -> None:
+    layout = Layout.over((4, 4, 12), (4, 4, 4), 1.0)
+    part = layout.nearest((2, 2, 6))
+    found = part.on_grid(torch.ones(2, 4, 4, 4))
+    assert found.shape == (2, 4, 4, 12)
+    assert found[1, 0, 0].tolist() == [0] * 4 + [1] * 4 + [0] * 4
+
+
+@pytest.fixture(scope="module")
+def model() -> Predictor:
+    return Predictor(tiny_checkpoint(), device="cpu")
+
+
+@pytest.fixture
+def ct(rng: np.random.Generator) -> Volume:
+    return ct_volume(rng)
+
+
+@pytest.fixture
+def sums_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Class probabilities come as tensors, as on a GPU."""
+    means = Blend.means
+    monkeypatch.setattr(Blend, "means", lambda blend: [torch.from_numpy(mean) for mean in means(blend)])
+
+
+KEYS, OPTIONS = ["liver", "spleen"], Options(confidence=True)
+
+
+@pytest.mark.usefixtures("sums_stay")
+def test_a_scan_gets_the_same_labels_from_tensors(model: Predictor, ct: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = model.open(ct).segment(KEYS, OPTIONS)
+    merged, _ = model.open(ct).segment_as_original(KEYS, Options(spacing_mm=(3.0, 1.5, 1.5)))
+    changed = model.open(ct).what_if("liver", Zero(), region=OneWindow((3, 3, 3)))
+    monkeypatch.undo()
+    expected = model.open(ct).segment(KEYS, OPTIONS)
+    assert np.array_equal(
+        changed.after.labels, model.open(ct).what_if("liver", Zero(), region=OneWindow((3, 3, 3))).after.labels
+    )
+    for a, b in zip(found, expected, strict=True):
+        assert np.array_equal(a.labels, b.labels)
+        assert a.record.notes == b.record.notes
+    assert np.array_equal(
+        merged.labels, model.open(ct).segment_as_original(KEYS, Options(spacing_mm=(3.0, 1.5, 1.5)))[0].labels
+    )
+
+
+@pytest.mark.usefixtures("sums_stay")
+def test_a_way_back_that_does_not_fit_on_the_gpu_goes_on_on_the_cpu(
+    model: Predictor, ct: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OUT_OF_MEMORY
+
+    monkeypatch.setattr("uniseg_model.resample_torch.restored_rows", full)
+    found = model.open(ct).segment(KEYS, OPTIONS)
+    note = "memory ran out on the way back to the image's grid; it went on on the CPU"
+    assert list(found[0].record.notes).count(note) == 1
+    monkeypatch.undo()
+    for a, b in zip(found, model.open(ct).segment(KEYS, OPTIONS), strict=True):
+        assert np.array_equal(a.labels, b.labels)
+        assert np.array_equal(a.probability, b.probability)
+
+
+@pytest.mark.usefixtures("sums_stay")
+def test_other_troubles_on_the_way_back_are_not_taken_for_it(
+    model: Predictor, ct: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr("uniseg_model.resample_torch.restored_rows", broken)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        model.open(ct).segment(KEYS)
