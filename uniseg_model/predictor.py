@@ -260,10 +260,10 @@ class Session:
             seconds=None if window_s is None else window_s * sum(one.decodings(engine.window) for one in passes),
         )
 
-    def prepare(self, recipe: Recipe) -> Prepared:
-        """The image under a recipe, prepared once."""
+    def prepare(self, recipe: Recipe, device: torch.device | None = None) -> Prepared:
+        """The image under a recipe, prepared once. device: see :func:`~uniseg_model.preprocess.prepare`."""
         if recipe not in self._prepared:
-            self._prepared[recipe] = prepare(self.volume, recipe)
+            self._prepared[recipe] = prepare(self.volume, recipe, device)
         return self._prepared[recipe]
 
     def known(self, recipe: Recipe) -> Prepared | None:

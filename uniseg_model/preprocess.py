@@ -10,8 +10,9 @@ Letters: C channels, K classes; Z, Y, X the volume's axes, z, y, x the network's
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +26,7 @@ from uniseg_model.volume import Shape, Triple, Volume
 from uniseg_model.windows import Slices, overlap, seen_from
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 HU_LIMIT = 325.0
@@ -200,9 +202,10 @@ def _best_and_lead(values: Values) -> tuple[Values, Values]:
     return best, best - second
 
 
-def prepare(volume: Volume, recipe: Recipe, *, array: np.ndarray | None = None) -> Prepared:
+def prepare(volume: Volume, recipe: Recipe, device: torch.device | None = None, *, array: np.ndarray | None = None) -> Prepared:
     """The volume as the network wants it.
 
+    device: where it is resampled, see :func:`~uniseg_model.resample.resample_image`.
     array: its values (C, z, y, x) from an earlier call, when they are at hand; then only the geometry is worked out.
 
     Raises:
@@ -219,7 +222,8 @@ def prepare(volume: Volume, recipe: Recipe, *, array: np.ndarray | None = None) 
     cropped = turned[(slice(None), *box)]
     shape = new_shape(cropped.shape[1:], spacing_mm, recipe.spacing_mm)
     if array is None:
-        array = _values(cropped, shape, coarse_axis(spacing_mm, recipe.spacing_mm), recipe.intensity)
+        resampled = partial(resample_image, shape=shape, apart=coarse_axis(spacing_mm, recipe.spacing_mm), device=device)
+        array = _values(cropped, shape, recipe.intensity, resampled)
     return Prepared(array, recipe, axes, box, spacing_mm, turned.shape[1:])
 
 
@@ -235,12 +239,14 @@ def largest_shape(volume: Volume, recipe: Recipe) -> Shape:
     return new_shape((z, y, x), spacing_mm, recipe.spacing_mm)
 
 
-def _values(cropped: np.ndarray, shape: Shape, apart: int | None, intensity: tuple[str, ...]) -> np.ndarray:
+def _values(
+    cropped: np.ndarray, shape: Shape, intensity: tuple[str, ...], resampled: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
     array = np.empty((len(cropped), *shape), np.float32)
     for channel, rule, out in zip(cropped, intensity, array, strict=True):
         if np.isnan(channel.min()):
             channel = np.nan_to_num(channel, nan=0.0)
-        out[...] = resample_image(channel, shape, apart)
+        out[...] = resampled(channel)
         with np.errstate(over="ignore", invalid="ignore"):
             _NORMALISE[rule](out)
         if not np.isfinite(out.min() + out.max()):

@@ -24,6 +24,7 @@ from uniseg_model.tensors import Values
 from uniseg_model.volume import Shape, Triple
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 _SEPARATE_RATIO = 3.0  # strictly more anisotropic than this: slices are resampled one by one
@@ -31,7 +32,7 @@ _BAND_ROWS = 64
 _NEGLIGIBLE = 1e-17
 _FLAT_VOXELS = 64_000_000  # float64 voxels between the passes of cubic resampling: 0.5 GB
 _SLAB_VOXELS = 1_000_000  # float64 voxels worked on at once: 8 MB, which stays near the caches
-_TENSOR_VOXELS = 16_000_000  # of a tensor: 128 MB, of which a GPU holds a few, and which fill it
+TENSOR_VOXELS = 16_000_000  # of a tensor: 128 MB, of which a GPU holds a few, and which fill it
 
 
 def coarse_axis(*spacings_mm: Triple) -> int | None:
@@ -65,28 +66,32 @@ def nearest_indices(n: int, m: int) -> np.ndarray:
     return np.asarray(np.clip(np.floor(centres + 0.5).astype(int), 0, n - 1))
 
 
-def resample_image(image: np.ndarray, shape: Shape, apart: int | None) -> np.ndarray:
+def resample_image(image: np.ndarray, shape: Shape, apart: int | None, device: torch.device | None = None) -> np.ndarray:
     """One channel (Z, Y, X) float32 to ``shape``: cubic, clipped to the input's range.
 
     With ``apart`` each slice along that axis is cubic in plane and clipped to its own range, then the nearest slice
-    counts. The input itself comes back when the shape is unchanged.
+    counts. The input itself comes back when the shape is unchanged. device: where torch works it out; None: numpy does.
     """
     if image.shape == shape:
         return image
     if apart is None:
-        return _cubic(image, shape)
+        return _cubic(image, shape, device)
     moved = np.moveaxis(image, apart, 0)
     in_plane: Shape = (1, *(n for axis, n in enumerate(shape) if axis != apart))  # type: ignore[assignment]
-    slices = [_cubic(plane[None], in_plane) if plane.shape != in_plane[1:] else plane[None] for plane in moved]
+    slices = [_cubic(plane[None], in_plane, device) if plane.shape != in_plane[1:] else plane[None] for plane in moved]
     chosen = nearest_indices(len(moved), shape[apart])
     return np.ascontiguousarray(np.moveaxis(np.concatenate([slices[i] for i in chosen]), 0, apart))
 
 
-def _cubic(image: np.ndarray, shape: Shape) -> np.ndarray:
+def _cubic(image: np.ndarray, shape: Shape, device: torch.device | None) -> np.ndarray:
     """Cubic along all axes that change, then the clip. X and Y go first, in slabs; then Z, in slabs of Y.
 
     Between the two stands a float64 array; of a large image in parts along y, which overlap in what they need along Y.
     """
+    if device is not None:
+        from uniseg_model.resample_torch import cubic
+
+        return cubic(image, shape, device)
     low, high = float(image.min()), float(image.max())
     out = np.empty(shape, np.float32)
     for bands in _bands_at_once(image.shape[1], shape[1], len(image) * shape[2]):
@@ -110,13 +115,13 @@ _Band = tuple[slice, slice, np.ndarray | None]  # new samples, the old ones they
 def _bands_at_once(n: int, m: int, voxels_a_row: int) -> Iterator[list[_Band]]:
     """The bands of cubic resampling, as many at once as may stand in float64; with no block where nothing changes."""
     rows = [slice(row, min(row + _BAND_ROWS, m)) for row in range(0, m, _BAND_ROWS)]
-    bands: list[_Band] = [(row, row, None) for row in rows] if n == m else [*_bands(n, m, 3)]
+    bands: list[_Band] = [(row, row, None) for row in rows] if n == m else [*matrix_bands(n, m, 3)]
     at_once = max(1, _FLAT_VOXELS // (_BAND_ROWS * voxels_a_row))
     return (bands[i : i + at_once] for i in range(0, len(bands), at_once))
 
 
 @lru_cache(maxsize=32)
-def _bands(n: int, m: int, order: int) -> list[tuple[slice, slice, np.ndarray]]:
+def matrix_bands(n: int, m: int, order: int) -> list[tuple[slice, slice, np.ndarray]]:
     """The spline matrix in blocks of rows: (new samples, the old samples they depend on, the block)."""
     matrix = spline_matrix(n, m, order)
     blocks = [slice(row, min(row + _BAND_ROWS, m)) for row in range(0, m, _BAND_ROWS)]
@@ -134,11 +139,11 @@ def _along(array: np.ndarray, m: int, axis: int, order: int = 3) -> np.ndarray:
     out = np.empty((*before, m, *after))
     if after:
         layers, new_layers = array.reshape(-1, n, math.prod(after)), out.reshape(-1, m, math.prod(after))
-        for rows, old, block in _bands(n, m, order):
+        for rows, old, block in matrix_bands(n, m, order):
             np.matmul(block, layers[:, old], out=new_layers[:, rows])
     else:
         lines, new_lines = array.reshape(-1, n), out.reshape(-1, m)
-        for rows, old, block in _bands(n, m, order):
+        for rows, old, block in matrix_bands(n, m, order):
             np.matmul(lines[:, old], block.T, out=new_lines[:, rows])
     return out
 
@@ -152,7 +157,7 @@ def restored_slabs(
     A tensor's slabs are tensors, worked out where it lies.
     wanted: rows of Z; slabs without any of them are left out.
     """
-    at_once = _SLAB_VOXELS if isinstance(probabilities, np.ndarray) else _TENSOR_VOXELS
+    at_once = _SLAB_VOXELS if isinstance(probabilities, np.ndarray) else TENSOR_VOXELS
     for slab in slabs(shape[0], len(probabilities) * shape[1] * shape[2] * 2, at_once):
         if wanted and (slab.stop <= wanted.start or wanted.stop <= slab.start):
             continue

@@ -208,8 +208,12 @@ class Run:
     def prepared(self, recipe: Recipe) -> Prepared:
         """The image under a recipe."""
         self.progress(Progress("prepare"))
+        device, prepare = self.engine.device, self.session.prepare
         with self.clock("prepare"):
-            return self.session.prepare(recipe)
+            if device.type == "cpu":
+                return prepare(recipe)
+            note = "the image did not fit into the GPU's memory and was resampled on the CPU"
+            return or_on_cpu(lambda: prepare(recipe, device), lambda: prepare(recipe), note, self.notes)
 
     def split(self, shape: Shape, tasks: list[Task]) -> list[list[Task]]:
         """The tasks in parts whose class sums fit into memory together."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,15 +17,18 @@ from uniseg_model import resample
 from uniseg_model.blend import Blend
 from uniseg_model.predictor import Options, Predictor
 from uniseg_model.preprocess import Prepared, Recipe, Restored, prepare
+from uniseg_model.progress import ignore_progress
 from uniseg_model.prompts.changes import Zero
 from uniseg_model.regions import OneWindow
-from uniseg_model.resample import restored_slabs
+from uniseg_model.resample import resample_image, restored_slabs
+from uniseg_model.run import Run
 from uniseg_model.volume import Volume
 from uniseg_model.windows import Layout
 
 Shape = tuple[int, int, int]
 SIDES = st.tuples(*[st.integers(1, 14)] * 3)
 SEED = st.integers(0, 2**32 - 1)
+CPU = torch.device("cpu")
 OUT_OF_MEMORY = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
 
@@ -41,6 +45,74 @@ def whole(probabilities: Any, shape: Shape, apart: int | None) -> np.ndarray:
 def both_ways(prepared: Prepared, probabilities: np.ndarray) -> tuple[Restored, Restored]:
     given = torch.from_numpy(probabilities.copy())
     return prepared.restore(probabilities, confidence=True), prepared.restore(given, confidence=True)
+
+
+@pytest.fixture(scope="module")
+def model() -> Predictor:
+    return Predictor(tiny_checkpoint(), device="cpu")
+
+
+@pytest.fixture
+def ct(rng: np.random.Generator) -> Volume:
+    return ct_volume(rng)
+
+
+# The way in ------------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=120, deadline=None, derandomize=True)
+@given(SIDES, SIDES, SEED, st.sampled_from([None, 0, 1, 2]))
+@example((1, 1, 1), (3, 3, 3), 1, None)
+@example((5, 4, 4), (9, 4, 4), 2, 0)  # only the coarse axis changes
+@example((5, 4, 4), (5, 7, 3), 1, 0)  # only the planes change
+@example((12, 12, 12), (1, 1, 1), 4, None)
+def test_torch_resamples_an_image_as_numpy_does(old: Shape, new: Shape, seed: int, apart: int | None) -> None:
+    """Values of a CT: both in float64, so at most the last bit of a float32 is rounded the other way."""
+    image = (np.random.default_rng(seed).standard_normal(old) * 500).astype(np.float32)
+    found = resample_image(image, new, apart, CPU)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, resample_image(image, new, apart), rtol=1.2e-7, atol=1e-9)
+
+
+def test_long_sides_and_small_slabs_give_the_same_image(monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
+    """Sides of several bands of 64 rows, and an array that is turned, flipped and may only be read."""
+    image = rng.normal(0, 300, (20, 150, 11)).astype(np.float32).transpose(2, 1, 0)[::-1]
+    image.flags.writeable = False
+    monkeypatch.setattr("uniseg_model.resample_torch.TENSOR_VOXELS", 5000)
+    np.testing.assert_allclose(
+        resample_image(image, (7, 140, 31), None, CPU), resample_image(image, (7, 140, 31), None), rtol=1.2e-7
+    )
+
+
+@pytest.mark.parametrize("rule", ["hu", "zscore"])
+@pytest.mark.parametrize("zyx_mm", [(2.0, 1.0, 1.25), (5.0, 1.0, 1.0), (3.0, 1.5, 1.5)])
+def test_a_scan_is_prepared_the_same(zyx_mm: Any, rule: str, rng: np.random.Generator) -> None:
+    """A crop with a missing value, turned: the prepared arrays are within 1e-6 of each other, as values up to 5 are."""
+    image = np.zeros((14, 20, 18), np.float32)
+    image[1:12, 2:17, 3:15] = rng.normal(0, 300, (11, 15, 12))
+    image[4, 4, 4] = np.nan
+    volume, recipe = Volume(image[None], oriented_affine("PIR", zyx_mm)), Recipe((3.0, 1.5, 1.5), (rule,), "RAS")
+    found, expected = prepare(volume, recipe, CPU), prepare(volume, recipe)
+    assert (found.box, found.shape) == (expected.box, expected.shape)
+    np.testing.assert_allclose(found.array, expected.array, rtol=1e-6, atol=1e-6)
+
+
+def test_an_image_that_does_not_fit_on_the_gpu_is_resampled_on_the_cpu(
+    model: Predictor, ct: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def full(image: np.ndarray, shape: Shape, device: torch.device) -> np.ndarray:
+        asked.append(device.type)
+        raise OUT_OF_MEMORY
+
+    monkeypatch.setattr("uniseg_model.resample_torch.cubic", full)
+    run = Run(model.open(ct), [model.checkpoint.tasks["liver"]], Options(), ignore_progress)
+    run.engine = SimpleNamespace(device=torch.device("cuda"))
+    prepared = run.prepared(run.recipe(run.tasks[0]))
+    assert asked == ["cuda"]
+    assert run.notes[-1:] == ["the image did not fit into the GPU's memory and was resampled on the CPU"]
+    assert np.array_equal(prepared.array, prepare(ct, prepared.recipe).array)
 
 
 # The way back ----------------------------------------------------------------------------------------------------------
@@ -71,7 +143,7 @@ def test_halves_and_doubles_by_hand() -> None:
 def test_small_slabs_give_the_same_tensor_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
     probabilities = torch.from_numpy(chances(6, (3, 7, 8, 9)))
     at_once = whole(probabilities, (15, 6, 11), None)
-    monkeypatch.setattr(resample, "_TENSOR_VOXELS", 700)
+    monkeypatch.setattr(resample, "TENSOR_VOXELS", 700)
     assert len(list(restored_slabs(probabilities, (15, 6, 11), None))) == 15
     assert np.array_equal(whole(probabilities, (15, 6, 11), None), at_once)
 
@@ -113,16 +185,6 @@ def test_a_block_of_windows_in_a_tensor_has_0_beyond() -> None:
     found = part.on_grid(torch.ones(2, 4, 4, 4))
     assert found.shape == (2, 4, 4, 12)
     assert found[1, 0, 0].tolist() == [0] * 4 + [1] * 4 + [0] * 4
-
-
-@pytest.fixture(scope="module")
-def model() -> Predictor:
-    return Predictor(tiny_checkpoint(), device="cpu")
-
-
-@pytest.fixture
-def ct(rng: np.random.Generator) -> Volume:
-    return ct_volume(rng)
 
 
 @pytest.fixture
