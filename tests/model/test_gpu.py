@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,10 +12,12 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from orientations import oriented_affine
-from tiny import ct_volume, tiny_checkpoint
+from tiny import TINY, ct_volume, tiny_checkpoint
 
 from uniseg_model import resample
 from uniseg_model.blend import Blend
+from uniseg_model.engines.rules import Shuffled
+from uniseg_model.engines.torch_engine import TorchEngine
 from uniseg_model.predictor import Options, Predictor
 from uniseg_model.preprocess import Prepared, Recipe, Restored, prepare
 from uniseg_model.progress import ignore_progress
@@ -113,6 +116,78 @@ def test_an_image_that_does_not_fit_on_the_gpu_is_resampled_on_the_cpu(
     assert asked == ["cuda"]
     assert run.notes[-1:] == ["the image did not fit into the GPU's memory and was resampled on the CPU"]
     assert np.array_equal(prepared.array, prepare(ct, prepared.recipe).array)
+
+
+# The engine ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def engine() -> TorchEngine:
+    return TorchEngine(tiny_checkpoint(config=replace(TINY, window=(32, 32, 32), features=(2, 2, 2, 2, 2, 2))).network(), "cpu")
+
+
+def answers(engine: TorchEngine, told: list[float]) -> list[torch.Tensor]:
+    """Of two windows, mirrored, under a place, and a rule that is told of the mirroring."""
+    windows = torch.randn(2, 1, 32, 32, 32, generator=torch.Generator().manual_seed(1))
+    return engine.run(windows, [0, Shuffled(4)], mirror=True, tick=told.append)
+
+
+def seen_by(engine: TorchEngine, monkeypatch: pytest.MonkeyPatch, most: int = 99) -> list[int]:
+    """How many windows are encoded at once; with more than ``most`` memory runs out."""
+    batches, encode = list[int](), engine._net.encode
+
+    def watched(windows: torch.Tensor) -> Any:
+        if len(windows) > most:
+            raise OUT_OF_MEMORY
+        batches.append(len(windows))
+        return encode(windows)
+
+    monkeypatch.setattr(engine._net, "encode", watched)
+    return batches
+
+
+@pytest.mark.parametrize(("at_once", "batches"), [(3, [6, 6, 4]), (8, [16])])
+def test_mirrored_copies_in_one_batch_give_the_answer_of_one_by_one(
+    engine: TorchEngine, monkeypatch: pytest.MonkeyPatch, at_once: int, batches: list[int]
+) -> None:
+    one_by_one, told = answers(engine, []), list[float]()
+    monkeypatch.setattr(engine, "_flips_at_once", lambda n_windows: at_once)
+    seen = seen_by(engine, monkeypatch)
+    for a, b in zip(answers(engine, told), one_by_one, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
+    assert seen == batches
+    assert told == pytest.approx(np.arange(1, 2 * len(batches) + 1) / (2 * len(batches)))  # two prompts
+
+
+def test_when_memory_runs_out_fewer_copies_are_computed_at_once_and_it_is_remembered(
+    engine: TorchEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one_by_one = answers(engine, [])
+    monkeypatch.setattr(engine, "_flips_at_once", lambda n_windows: engine._most_flips)
+    seen = seen_by(engine, monkeypatch, most=4)
+    for a, b in zip(answers(engine, []), one_by_one, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
+    assert seen == [4] * 4  # two copies of two windows, after 8 and 4 copies did not fit
+    assert engine._most_flips == 2
+
+
+def test_memory_that_runs_out_with_one_copy_is_the_callers_to_know(
+    engine: TorchEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = seen_by(engine, monkeypatch, most=1)
+    with pytest.raises(torch.OutOfMemoryError):
+        answers(engine, [])
+    assert seen == []
+
+
+@pytest.mark.parametrize(("n_windows", "room", "at_once"), [(1, 8, 8), (2, 8, 4), (3, 8, 2), (8, 8, 1), (8, 2, 1), (1, 5, 5)])
+def test_copies_fill_what_windows_leave_of_a_gpu_and_none_on_a_cpu(
+    engine: TorchEngine, monkeypatch: pytest.MonkeyPatch, n_windows: int, room: int, at_once: int
+) -> None:
+    monkeypatch.setattr(engine, "best_batch", lambda: room)
+    assert engine._flips_at_once(n_windows) == 1
+    engine.device = torch.device("cuda")
+    assert engine._flips_at_once(n_windows) == at_once
 
 
 # The way back ----------------------------------------------------------------------------------------------------------
