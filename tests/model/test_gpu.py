@@ -180,6 +180,26 @@ def test_memory_that_runs_out_with_one_copy_is_the_callers_to_know(
     assert seen == []
 
 
+def test_the_cpu_is_one_decoding_ahead_of_a_gpu_and_no_more(engine: TorchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four decodings: at the first tick nothing is waited for, at each later one the decoding before."""
+    done: list[str] = []
+
+    class Stream:
+        n = 0
+
+        def record_event(self) -> SimpleNamespace:
+            self.n += 1
+            return SimpleNamespace(synchronize=lambda n=self.n: done.append(f"decoding {n}"))
+
+    stream = Stream()
+    monkeypatch.setattr("torch.cuda.current_stream", lambda device: stream)
+    engine.device = torch.device("cuda")
+    for tick in range(4):
+        engine._wait_for_last()
+        done.append(f"tick {tick + 1}")
+    assert done == ["tick 1", "decoding 1", "tick 2", "decoding 2", "tick 3", "decoding 3", "tick 4"]
+
+
 @pytest.mark.parametrize(("n_windows", "room", "at_once"), [(1, 8, 8), (2, 8, 4), (3, 8, 2), (8, 8, 1), (8, 2, 1), (1, 5, 5)])
 def test_copies_fill_what_windows_leave_of_a_gpu_and_none_on_a_cpu(
     engine: TorchEngine, monkeypatch: pytest.MonkeyPatch, n_windows: int, room: int, at_once: int
