@@ -74,7 +74,9 @@ def sweep_windows(
     layout = layout.focused(sweep.focus) if sweep.focus else layout
     notes: list[str] = []
     blend = _roomy_blend(layout, sweep, engine.device, notes)
-    weight = torch.from_numpy(layout.weight.copy()).to(blend.device)  # once: each copy would make the CPU wait for the GPU
+    weight = torch.from_numpy(layout.weight.copy()).to(
+        blend.weights.device
+    )  # once: each copy would make the CPU wait for the GPU
     chosen = layout.with_body(array, sweep.body_share)
     total = len(chosen.starts)
     if left_out := len(layout.starts) - total:
