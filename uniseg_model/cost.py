@@ -10,7 +10,6 @@ from uniseg_model.errors import OutOfMemoryError
 from uniseg_model.volume import Shape
 from uniseg_model.windows import padding, window_starts
 
-ENCODING = 0.35  # of a decoding's work: measured, 26 % of a window with one task
 _COPIES = 3  # of the prepared array while it is made: the crop, the result, and one on the way
 
 
@@ -36,9 +35,9 @@ class Pass:
         z, y, x = (side + before + after for side, (before, after) in zip(self.shape, pads, strict=True))
         return len(window_starts((z, y, x), window, self.step)) - self.left_out
 
-    def decodings(self, window: Shape) -> float:
-        """Its work, in decodings of one window."""
-        return (self.windows(window) - self.repeats) * self.flips * (self.n_tasks + ENCODING)
+    def decodings(self, window: Shape, encoding: float) -> float:
+        """Its work, in decodings of one window; encoding: see :class:`Engine`."""
+        return (self.windows(window) - self.repeats) * self.flips * (self.n_tasks + encoding)
 
     def bytes(self) -> int:
         """The prepared array while it is made, and the sums of all classes and weights."""

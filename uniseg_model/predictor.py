@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from uniseg_model.checkpoint import Checkpoint, load_checkpoint
-from uniseg_model.cost import ENCODING, Cost, room_for_sums_gb
+from uniseg_model.cost import Cost, room_for_sums_gb
 from uniseg_model.embedded import embedded_weights
 from uniseg_model.engines import Engine
 from uniseg_model.engines.choice import make_engine
@@ -80,7 +80,7 @@ class Predictor:
         if self.decoding_s is None:
             first_s = self._computed_nothing_s()  # caches are cold: the second tells more, where it does not take long
             again_s = self._computed_nothing_s() if first_s < _SHORT_S else first_s
-            self.decoding_s = min(first_s, again_s) / (self.engine.best_batch() * (1 + ENCODING))
+            self.decoding_s = min(first_s, again_s) / (self.engine.best_batch() * (1 + self.engine.encoding))
 
     def _computed_nothing_s(self) -> float:
         windows = torch.zeros(self.engine.best_batch(), self.checkpoint.config.stems[0], *self.engine.window)
@@ -258,7 +258,9 @@ class Session:
             windows=sum(one.windows(engine.window) for one in passes),
             memory_gb=(engine.window_bytes() + (0 if is_gpu else largest)) / 1e9,
             free_gb=engine.free_gb(),
-            seconds=None if window_s is None else window_s * sum(one.decodings(engine.window) for one in passes),
+            seconds=None
+            if window_s is None
+            else window_s * sum(one.decodings(engine.window, engine.encoding) for one in passes),
         )
 
     def prepare(self, recipe: Recipe, device: torch.device | None = None) -> Prepared:

@@ -21,6 +21,7 @@ import numpy as np
 from scipy import ndimage
 
 from uniseg_model.tensors import Values
+from uniseg_model.threads import all_side_by_side, side_by_side
 from uniseg_model.volume import Shape, Triple
 
 if TYPE_CHECKING:
@@ -67,46 +68,74 @@ def nearest_indices(n: int, m: int) -> np.ndarray:
 
 
 def resample_image(image: np.ndarray, shape: Shape, apart: int | None, device: torch.device | None = None) -> np.ndarray:
-    """One channel (Z, Y, X) float32 to ``shape``: cubic, clipped to the input's range.
-
-    With ``apart`` each slice along that axis is cubic in plane and clipped to its own range, then the nearest slice
-    counts. The input itself comes back when the shape is unchanged. device: where torch works it out; None: numpy does.
-    """
+    """One channel (Z, Y, X) float32 to ``shape``: see :func:`resample_into`. The input itself when the shape is unchanged."""
     if image.shape == shape:
         return image
-    if apart is None:
-        return _cubic(image, shape, device)
-    moved = np.moveaxis(image, apart, 0)
-    in_plane: Shape = (1, *(n for axis, n in enumerate(shape) if axis != apart))  # type: ignore[assignment]
-    slices = [_cubic(plane[None], in_plane, device) if plane.shape != in_plane[1:] else plane[None] for plane in moved]
-    chosen = nearest_indices(len(moved), shape[apart])
-    return np.ascontiguousarray(np.moveaxis(np.concatenate([slices[i] for i in chosen]), 0, apart))
+    out = np.empty(shape, np.float32)
+    resample_into(out, image, apart, device)
+    return out
 
 
-def _cubic(image: np.ndarray, shape: Shape, device: torch.device | None) -> np.ndarray:
+def resample_into(out: np.ndarray, image: np.ndarray, apart: int | None, device: torch.device | None = None) -> None:
+    """One channel (Z, Y, X) float32 to the shape of ``out``: cubic, clipped to the input's range.
+
+    With ``apart`` each slice along that axis is cubic in plane and clipped to its own range, then the nearest slice
+    counts. Where the shape is unchanged it is a copy. device: where torch works it out; None: numpy does.
+    """
+    if image.shape == out.shape:
+        out[...] = image
+    elif device is not None:
+        from uniseg_model import resample_torch
+
+        resample_torch.resample_into(out, image, apart, device)
+    elif apart is None:
+        _cubic(image, out)
+    else:
+        _slice_by_slice(np.moveaxis(image, apart, 0), np.moveaxis(out, apart, 0))
+
+
+def _slice_by_slice(image: np.ndarray, out: np.ndarray) -> None:
+    """Cubic within each slice along Z, then the clip to the slice's range; of the slices those that are nearest to a new one."""
+    chosen = nearest_indices(len(image), len(out))
+
+    def resample(slab: slice) -> None:
+        used, back = np.unique(chosen[slab], return_inverse=True)
+        values = image[used]
+        low, high = values.min(axis=(1, 2), keepdims=True), values.max(axis=(1, 2), keepdims=True)
+        flat = _along(_along(values.astype(np.float64), out.shape[2], 2), out.shape[1], 1)
+        out[slab] = np.clip(flat, low, high, out=flat)[back]
+
+    all_side_by_side(resample, slabs(len(out), image[0].size + out[0].size))
+
+
+def _cubic(image: np.ndarray, out: np.ndarray) -> None:
     """Cubic along all axes that change, then the clip. X and Y go first, in slabs; then Z, in slabs of Y.
 
     Between the two stands a float64 array; of a large image in parts along y, which overlap in what they need along Y.
     """
-    if device is not None:
-        from uniseg_model.resample_torch import cubic
-
-        return cubic(image, shape, device)
     low, high = float(image.min()), float(image.max())
-    out = np.empty(shape, np.float32)
-    for bands in _bands_at_once(image.shape[1], shape[1], len(image) * shape[2]):
-        rows = slice(bands[0][0].start, bands[-1][0].stop)
-        needed = slice(min(old.start for _, old, _ in bands), max(old.stop for _, old, _ in bands))
-        flat = np.empty((len(image), rows.stop - rows.start, shape[2]), np.float64)
-        for slab in slabs(len(image), image[0, needed].size + flat[0].size):
-            lines = _along(image[slab, needed].astype(np.float64), shape[2], 2)
-            for new, old, block in bands:
-                part = lines[:, old.start - needed.start : old.stop - needed.start]
-                flat[slab, new.start - rows.start : new.stop - rows.start] = part if block is None else block @ part
-        part_out = out[:, rows]
-        for slab in slabs(flat.shape[1], (image.shape[0] + shape[0]) * shape[2]):
-            part_out[:, slab] = np.clip(_along(flat[:, slab], shape[0], 0), low, high)
-    return out
+    for bands in _bands_at_once(image.shape[1], out.shape[1], len(image) * out.shape[2]):
+        _cubic_rows(image, out, bands, (low, high))
+
+
+def _cubic_rows(image: np.ndarray, out: np.ndarray, bands: list[_Band], ends: tuple[float, float]) -> None:
+    """The rows along y that some bands of the matrix give."""
+    rows = slice(bands[0][0].start, bands[-1][0].stop)
+    needed = slice(min(old.start for _, old, _ in bands), max(old.stop for _, old, _ in bands))
+    flat = np.empty((len(image), rows.stop - rows.start, out.shape[2]), np.float64)
+    part_out = out[:, rows]
+
+    def flatten(slab: slice) -> None:
+        lines = _along(image[slab, needed].astype(np.float64), out.shape[2], 2)
+        for new, old, block in bands:
+            part = lines[:, old.start - needed.start : old.stop - needed.start]
+            flat[slab, new.start - rows.start : new.stop - rows.start] = part if block is None else block @ part
+
+    def stack(slab: slice) -> None:
+        part_out[:, slab] = np.clip(_along(flat[:, slab], len(out), 0), *ends)
+
+    all_side_by_side(flatten, slabs(len(image), image[0, needed].size + flat[0].size))
+    all_side_by_side(stack, slabs(flat.shape[1], (len(image) + len(out)) * out.shape[2]))
 
 
 _Band = tuple[slice, slice, np.ndarray | None]  # new samples, the old ones they depend on, and the block of the matrix between
@@ -158,36 +187,49 @@ def restored_slabs(
     wanted: rows of Z; slabs without any of them are left out.
     """
     at_once = _SLAB_VOXELS if isinstance(probabilities, np.ndarray) else TENSOR_VOXELS
-    for slab in slabs(shape[0], len(probabilities) * shape[1] * shape[2] * 2, at_once):
-        if wanted and (slab.stop <= wanted.start or wanted.stop <= slab.start):
-            continue
-        yield slab, _restored_rows(probabilities, shape, apart, slab)
+    parts = list(slabs(shape[0], len(probabilities) * shape[1] * shape[2] * 2, at_once))
+    if wanted:
+        parts = [slab for slab in parts if wanted.start < slab.stop and slab.start < wanted.stop]
+    restored: Iterator[Any] = (probabilities[:, slab] for slab in parts)
+    if probabilities.shape[1:] != shape:
+        restored = _restored(probabilities, shape, apart, parts)
+    yield from zip(parts, restored, strict=True)
 
 
-def _restored_rows(probabilities: np.ndarray | Tensor, shape: Shape, apart: int | None, wanted: slice) -> Any:
-    """The ``wanted`` rows of Z, of the input's own kind."""
-    if probabilities.shape[1:] == shape:
-        return probabilities[:, wanted]
+def _restored(probabilities: np.ndarray | Tensor, shape: Shape, apart: int | None, parts: list[slice]) -> Iterator[Any]:
+    """The values of each part: arrays side by side, tensors one after the other."""
     if not isinstance(probabilities, np.ndarray):
         from uniseg_model.resample_torch import restored_rows
 
-        return restored_rows(probabilities, shape, apart, wanted)
-    values = _linear_rows(probabilities, shape[0], wanted, apart == 0)
+        return (restored_rows(probabilities, shape, apart, slab) for slab in parts)
+
+    def restore(slab: slice) -> np.ndarray:
+        out = np.empty((len(probabilities), slab.stop - slab.start, *shape[1:]), np.float32)
+        for of_class, values in zip(probabilities, out, strict=True):  # one by one: what is on the way stays near the caches
+            values[...] = _linear(of_class, shape, slab, apart)
+        return out
+
+    return side_by_side(restore, parts)
+
+
+def _linear(array: np.ndarray, shape: Shape, wanted: slice, apart: int | None) -> np.ndarray:
+    """The ``wanted`` rows of Z of (z, y, x) on another grid, in float64; the nearest sample along the axis that is apart."""
+    values: np.ndarray = _linear_rows(array, shape[0], wanted, apart == 0)
     for axis in (1, 2):
-        values = _nearest(values, shape[axis], axis + 1) if apart == axis else _along(values, shape[axis], axis + 1, order=1)
-    return values.astype(np.float32)
+        values = _nearest(values, shape[axis], axis) if apart == axis else _along(values, shape[axis], axis, order=1)
+    return values
 
 
 def _linear_rows(array: np.ndarray, m: int, wanted: slice, nearest: bool) -> np.ndarray:
-    """The ``wanted`` of ``m`` new rows along Z of (C, z, y, x), in float64, from only the old rows they need."""
-    n = array.shape[1]
+    """The ``wanted`` of ``m`` new rows along Z of (z, y, x), in float64, from only the old rows they need."""
+    n = len(array)
     if nearest or n == m:
-        return array[:, nearest_indices(n, m)[wanted]].astype(np.float64)
+        return np.asarray(array[nearest_indices(n, m)[wanted]], np.float64)
     matrix = spline_matrix(n, m, 1)[wanted]
     used = np.flatnonzero(matrix.any(axis=0))
     needed = slice(int(used[0]), int(used[-1]) + 1)
-    old = array[:, needed].astype(np.float64).reshape(len(array), needed.stop - needed.start, -1)
-    return np.asarray(matrix[:, needed] @ old).reshape(len(array), len(matrix), *array.shape[2:])
+    old = array[needed].astype(np.float64).reshape(needed.stop - needed.start, -1)
+    return np.asarray(matrix[:, needed] @ old).reshape(len(matrix), *array.shape[1:])
 
 
 def _nearest(array: np.ndarray, m: int, axis: int) -> np.ndarray:

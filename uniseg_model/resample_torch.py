@@ -22,20 +22,30 @@ from uniseg_model.resample import TENSOR_VOXELS, matrix_bands, nearest_indices, 
 from uniseg_model.volume import Shape
 
 
-def cubic(image: np.ndarray, shape: Shape, device: torch.device) -> np.ndarray:
-    """One channel (Z, Y, X) to ``shape``: cubic along all axes that change, then clipped to the input's range.
+def resample_into(out: np.ndarray, image: np.ndarray, apart: int | None, device: torch.device) -> None:
+    """See :func:`~uniseg_model.resample.resample_into`."""
+    if apart is None:
+        _cubic(out, image, device)
+        return
+    image, out = np.moveaxis(image, apart, 0), np.moveaxis(out, apart, 0)
+    chosen, flat = nearest_indices(len(image), len(out)), np.empty((1, *out.shape[1:]), np.float32)
+    for i in np.unique(chosen):
+        _cubic(flat, image[i : i + 1], device)
+        out[chosen == i] = flat
+
+
+def _cubic(out: np.ndarray, image: np.ndarray, device: torch.device) -> None:
+    """Cubic along all axes that change, then clipped to the input's range.
 
     X and Y go first, in slabs; then Z, in slabs of Y. Between the two a float64 tensor stands on the device.
     """
     low, high = float(image.min()), float(image.max())
-    flat = torch.empty((len(image), *shape[1:]), dtype=torch.float64, device=device)
+    flat = torch.empty((len(image), *out.shape[1:]), dtype=torch.float64, device=device)
     for slab in slabs(len(image), image[0].size + flat[0].numel(), TENSOR_VOXELS):
         part = torch.from_numpy(np.require(image[slab], requirements=("C", "W"))).to(device).double()
-        flat[slab] = _cubic_along(_cubic_along(part, shape[2], 2), shape[1], 1)
-    out = np.empty(shape, np.float32)
-    for slab in slabs(shape[1], (len(image) + shape[0]) * shape[2], TENSOR_VOXELS):
-        out[:, slab] = _cubic_along(flat[:, slab], shape[0], 0).clamp(low, high).float().cpu().numpy()
-    return out
+        flat[slab] = _cubic_along(_cubic_along(part, out.shape[2], 2), out.shape[1], 1)
+    for slab in slabs(out.shape[1], (len(image) + len(out)) * out.shape[2], TENSOR_VOXELS):
+        out[:, slab] = _cubic_along(flat[:, slab], len(out), 0).clamp(low, high).float().cpu().numpy()
 
 
 def _cubic_along(values: Tensor, m: int, axis: int) -> Tensor:

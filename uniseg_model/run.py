@@ -156,14 +156,17 @@ class Run:
         flips = 8 if sweep.mirror else 1
         saved, n_classes = self._saved(prepared), sum(sweep.n_classes)
         done = Pass(prepared.shape, len(prepared.array), len(sweep.prompts), n_classes, flips, sweep.step, *saved)
-        if work := done.decodings(self.engine.window):
+        if work := done.decodings(self.engine.window, self.engine.encoding):
             self.session.predictor.decoding_s = self.clock.last_s / work
 
     def _saved(self, prepared: Prepared) -> tuple[int, int]:
         """How many windows of segmenting repeat others, and how many are left out."""
-        layout = self.layout(prepared)
-        chosen = layout.with_body(prepared.array, self._body_share(prepared.recipe))
-        return chosen.repeats(prepared.array), len(layout.starts) - len(chosen.starts)
+        asked = self.engine.window, self.options.step, self._body_share(prepared.recipe)
+        if asked not in prepared.saved:  # the price is asked at each change of the form
+            layout = self.layout(prepared)
+            chosen = layout.with_body(prepared.array, asked[-1])
+            prepared.saved[asked] = chosen.repeats(prepared.array), len(layout.starts) - len(chosen.starts)
+        return prepared.saved[asked]
 
     def _body_share(self, recipe: Recipe) -> float:
         """The least share of body in a window that is computed: nobody knows what is body but in a CT."""

@@ -18,14 +18,14 @@ def test_windows_and_work_by_hand() -> None:
     """12 x 8 x 8 voxels, windows of 8 every 4: two of them. Two tasks and eight flips: 2 * 8 * (2 + 0.35) decodings."""
     sweep = Pass((12, 8, 8), n_channels=1, n_tasks=2, n_classes=5, flips=8)
     assert sweep.windows((8, 8, 8)) == 2
-    assert sweep.decodings((8, 8, 8)) == pytest.approx(37.6)
+    assert sweep.decodings((8, 8, 8), 0.35) == pytest.approx(37.6)
 
 
 def test_windows_that_are_known_cost_nothing() -> None:
     """9 windows over 40 columns, 6 of them air like the first: 3 * (1 + 0.35) decodings."""
     sweep = Pass((8, 8, 40), n_channels=1, n_tasks=1, n_classes=2, repeats=6)
     assert sweep.windows((8, 8, 8)) == 9
-    assert sweep.decodings((8, 8, 8)) == pytest.approx(4.05)
+    assert sweep.decodings((8, 8, 8), 0.35) == pytest.approx(4.05)
 
 
 def test_air_is_counted_once_the_image_is_prepared(rng: np.random.Generator) -> None:
@@ -39,6 +39,27 @@ def test_air_is_counted_once_the_image_is_prepared(rng: np.random.Generator) -> 
     session.prepare(Recipe.of(session.tasks["liver"]))
     assert session.cost(["liver"]).seconds == pytest.approx(2.0 * 3 * 1.35)
     assert session.cost(["liver"]).windows == 5
+
+
+def test_each_engine_has_its_own_price_of_encoding(rng: np.random.Generator) -> None:
+    """One window: decoding it for three tasks takes 3, encoding it as much as the engine says."""
+    model = Predictor(tiny_checkpoint(), device="cpu")
+    model.decoding_s, model.engine.encoding = 2.0, 1.0
+    session = model.open(ct_volume(rng))
+    windows = session.cost(["liver"]).windows
+    assert session.cost(["liver"]).seconds == pytest.approx(2.0 * windows * (1 + 1))
+
+
+def test_what_is_saved_is_counted_once(rng: np.random.Generator) -> None:
+    model = Predictor(tiny_checkpoint(), device="cpu")
+    model.decoding_s = 1.0
+    session = model.open(ct_volume(rng))
+    prepared = session.prepare(Recipe.of(session.tasks["liver"]))
+    first, again = session.cost(["liver"]), session.cost(["liver"])
+    assert len(prepared.saved) == 1
+    assert (first.windows, first.seconds) == (again.windows, again.seconds)
+    session.cost(["liver"], Options(step=1.0))
+    assert len(prepared.saved) == 2
 
 
 def test_memory_by_hand() -> None:

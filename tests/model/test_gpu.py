@@ -105,11 +105,11 @@ def test_an_image_that_does_not_fit_on_the_gpu_is_resampled_on_the_cpu(
 ) -> None:
     asked = []
 
-    def full(image: np.ndarray, shape: Shape, device: torch.device) -> np.ndarray:
+    def full(out: np.ndarray, image: np.ndarray, apart: int | None, device: torch.device) -> None:
         asked.append(device.type)
         raise OUT_OF_MEMORY
 
-    monkeypatch.setattr("uniseg_model.resample_torch.cubic", full)
+    monkeypatch.setattr("uniseg_model.resample_torch.resample_into", full)
     run = Run(model.open(ct), [model.checkpoint.tasks["liver"]], Options(), ignore_progress)
     run.engine = SimpleNamespace(device=torch.device("cuda"))
     prepared = run.prepared(run.recipe(run.tasks[0]))

@@ -28,7 +28,7 @@ from uniseg_model.windows import Layout, importance, padding, window_starts
 class FormulaEngine:
     """An engine whose 'network' is a formula of the window; it can pretend to run out of memory."""
 
-    name, precision = "formula", "float32"
+    name, precision, encoding = "formula", "float32", 0.0
     device = torch.device("cpu")
 
     def __init__(self, window: tuple[int, int, int], formula: Callable[[Tensor, int], Tensor], most: int = 99) -> None:

@@ -19,12 +19,14 @@ class Engine(Protocol):
     """What the sliding window needs of an engine.
 
     window: voxels along z, y, x. device: where the answers lie. name, precision: for the run record.
+    encoding: the work of encoding a window, as a share of decoding it for one task.
     """
 
     window: Shape
     device: torch.device
     name: str
     precision: str
+    encoding: float
 
     def best_batch(self) -> int:
         """How many windows to try at once."""

@@ -22,7 +22,7 @@ class Ensemble:
     def __init__(self, engines: Sequence[Engine]) -> None:
         self._engines = tuple(engines)
         first = self._engines[0]
-        self.window, self.device, self.precision = first.window, first.device, first.precision
+        self.window, self.device, self.precision, self.encoding = first.window, first.device, first.precision, first.encoding
         self.name = f"{first.name}, mean of {len(self._engines)} networks"
 
     def best_batch(self) -> int:

@@ -4,7 +4,8 @@
 
 What the skips add to the decoder does not depend on the prompt: the first convolution of each level takes two maps side by
 side, so it is the sum of two convolutions, and the skip's half stands in the encoder graph (the "sides"). It is computed once
-for all tasks, a third of the decoder's work. A decoder of its own, as a pack has, has sides of its own.
+for all tasks, a third of the decoder's work. A decoder of its own, as a pack has, has sides of its own. They go from graph to graph
+with the channels last, which is how OpenVINO keeps maps in itself: nothing is sorted anew at either end.
 
 Letters: B batch, which is 1; C channels, T task prompts, K classes; Z, Y, X space.
 """
@@ -48,13 +49,14 @@ def decoder_graph(net: UniSegNet | PackedNet, decoder: Decoder) -> Model:
     sides = []
     for n, stride in zip(reversed(config.features[:-1]), reversed(config.strides), strict=True):
         shape = shape * stride
-        sides.append(_input((1, n, *shape)))
+        sides.append(_input((1, *shape, n)))
     bottleneck, prompt = (_input((1, n, *config.prompt_shape)) for n in (config.features[-1], 1))
     x = op.concat([bottleneck, prompt], 1)
     for level, side in enumerate(sides):
         x = _upsampled(x, decoder.upsample[level])
         first, second = _blocks_of(decoder, level)
-        x = _normalised(op.add(_convolved(x, _weight(first)[:, : x.get_output_shape(0)[1]]), side), first.norm)
+        own = _convolved(x, _weight(first)[:, : x.get_output_shape(0)[1]])
+        x = _normalised(op.add(own, _channels_first(side)), first.norm)
         x = _block(x, second)
     head: Any = decoder.heads[-1]
     logits = _convolved(x, head.weight)
@@ -86,12 +88,12 @@ def _prompts(net: Any, bottleneck: Node) -> Node:
 
 
 def _sides(decoder: Decoder, skips: Sequence[Node]) -> list[Node]:
-    """What each skip adds to the first convolution of its level, the deepest first."""
+    """What each skip adds to the first convolution of its level (1, Z, Y, X, C), the deepest first."""
     sides = []
     for level, skip in enumerate(reversed(skips)):
         first, _ = _blocks_of(decoder, level)
         weight = _weight(first)
-        sides.append(_convolved(skip, weight[:, weight.shape[1] // 2 :], first.conv.bias))
+        sides.append(_channels_last(_convolved(skip, weight[:, weight.shape[1] // 2 :], first.conv.bias)))
     return sides
 
 
@@ -132,6 +134,14 @@ def _axis_by_axis(reduce: Any, x: Node) -> Node:
     x = reduce(_reshaped(x, 1, c * z, y), _axes(2), False)
     x = reduce(_reshaped(x, 1, c, z), _axes(2), False)
     return _reshaped(x, 1, c, 1, 1, 1)
+
+
+def _channels_last(x: Node) -> Node:
+    return op.transpose(x, _axes(0, 2, 3, 4, 1))
+
+
+def _channels_first(x: Node) -> Node:
+    return op.transpose(x, _axes(0, 4, 1, 2, 3))
 
 
 def _blocks_of(decoder: Decoder, level: int) -> list[Block]:
