@@ -21,10 +21,11 @@ import numpy as np
 
 from uniseg_model.evaluation.metrics import dice
 from uniseg_model.io import read_volume
-from uniseg_model.options import PRESETS, Options
+from uniseg_model.options import Options
 from uniseg_model.phantom import FAMILIES, make_phantom
 from uniseg_model.predictor import Predictor, load_model
 from uniseg_model.preprocess import Recipe
+from uniseg_model.presets import PRESETS
 from uniseg_model.segmentation import Segmentation
 from uniseg_model.volume import Volume
 

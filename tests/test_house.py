@@ -18,7 +18,6 @@ MODULES = sorted([*(ROOT / "uniseg_model").rglob("*.py"), *(ROOT / "uniseg_app")
 ONLY_IN = {
     "qtpy": ("uniseg_app/napari_plugin/",),
     "napari": ("uniseg_app/napari_plugin/",),
-    "magicgui": ("uniseg_app/napari_plugin/",),
     "superqt": ("uniseg_app/napari_plugin/",),
     "pandas": ("uniseg_app/napari_plugin/",),
     "pint": ("uniseg_app/napari_plugin/",),

@@ -8,6 +8,7 @@ from typing import Any
 from uniseg_app.jobs import Job, State
 from uniseg_model.cost import Cost
 from uniseg_model.errors import UniSegError
+from uniseg_model.record import RunRecord
 from uniseg_model.volume import Volume
 
 DEMO_ON_A_FILE = (
@@ -53,6 +54,16 @@ def cost(told: Cost) -> str:
     time = "" if told.seconds is None else f", about {duration(told.seconds)}"
     free = "" if told.free_gb is None else f" of {told.free_gb:.1f}"
     return f"{told.windows} windows{time}, up to {told.memory_gb:.1f}{free} GB"
+
+
+def done(record: RunRecord) -> str:
+    """That a run is over, how long it took, and how much work it was."""
+    return f"Done in {duration(sum(record.seconds.values()))}, {work(record.options)}."
+
+
+def work(options: Mapping[str, Any]) -> str:
+    """How much work a run was, by the options of its record."""
+    return f"{'with' if options['mirror'] else 'without'} mirroring, step {options['step']:g}"
 
 
 def duration(seconds: float) -> str:

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from uniseg_model.errors import OptionError
+from uniseg_model.presets import AS_THE_DEVICE_ALLOWS, AS_TRAINED, PRESETS
 from uniseg_model.tasks import check_axes
 from uniseg_model.volume import Triple
 from uniseg_model.windows import check_step
-
-AS_TRAINED = "as trained"  # mirroring: wherever the weights were trained on mirrored images
-PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "exact": {"mirror": AS_TRAINED, "step": 0.5},
-    "balanced": {"mirror": False, "step": 0.5},
-    "fast": {"mirror": False, "step": 0.75, "body_share": 0.05},
-}  # what they cost and how far they agree: docs/presets.md
 
 
 @dataclass(frozen=True)
@@ -69,7 +62,8 @@ class Options:
         """
         if name is not None and name not in PRESETS:
             raise OptionError(f"the preset must be {', '.join(PRESETS)}, not {name!r}")
-        return cls(**{**(PRESETS[name] if name else {}), **{key: value for key, value in own.items() if value is not None}})
+        preset = AS_THE_DEVICE_ALLOWS if name is None else PRESETS[name]
+        return cls(**{**preset.options, **{key: value for key, value in own.items() if value is not None}})
 
     def focused_on(self, voxel: Triple) -> Options:
         """The same, but windows near a voxel Z, Y, X come first."""

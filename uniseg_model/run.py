@@ -17,9 +17,10 @@ from uniseg_model.cost import Pass
 from uniseg_model.engines import Tick
 from uniseg_model.engines.rules import PromptChoice
 from uniseg_model.memory import halved, or_on_cpu
-from uniseg_model.options import AS_TRAINED, Options
+from uniseg_model.options import Options
 from uniseg_model.packs.file import Pack
 from uniseg_model.preprocess import Prepared, Recipe, Restored
+from uniseg_model.presets import AS_TRAINED
 from uniseg_model.progress import Progress, ProgressHook
 from uniseg_model.record import RunRecord, Stopwatch, peak_memory_gb
 from uniseg_model.sliding import Sweep, sweep_windows

@@ -15,6 +15,7 @@ from tiny import ct_volume
 
 from uniseg_model.engines.openvino_quietly import is_installed
 from uniseg_model.io import read_volume, write_image
+from uniseg_model.presets import PRESETS
 from uniseg_model.tasks import builtin_tasks, read_tasks
 
 
@@ -44,6 +45,13 @@ def test_a_preset_is_what_the_record_says_and_an_option_beside_it_counts_more(
         code, out, _ = run(*common, "-o", tmp_path / f"{step}.nii.gz", *options)
         record = json.loads(out)["record"]["options"]
         assert (code, record["step"], record["mirror"], record["body_share"]) == (0, step, False, 0.05)
+
+
+def test_the_help_tells_what_each_preset_does(run: Any) -> None:
+    for command in ("segment", "batch"):
+        _, out, _ = run(command, "--help")
+        said = " ".join(out.split())
+        assert [name for name, preset in PRESETS.items() if f"{name}: {preset.sentence}" not in said] == []
 
 
 def test_openvino_writes_what_torch_writes(run: Any, ct: Path, weights: Path, tmp_path: Path) -> None:

@@ -44,8 +44,8 @@ def ct(patient: Phantom) -> Volume:
 
 @pytest.fixture(scope="session")
 def tall_ct() -> Volume:
-    """One that takes three windows."""
-    return make_phantom("liver", 7, shape=(64, 48, 56), spacing_mm=(5.0, 5.0, 5.0)).volume
+    """One that takes three windows, and two where they stand 0.75 of their side apart."""
+    return make_phantom("liver", 7, shape=(56, 48, 56), spacing_mm=(5.0, 5.0, 5.0)).volume
 
 
 @pytest.fixture

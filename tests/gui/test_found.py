@@ -17,7 +17,7 @@ pytest.importorskip("napari")
 from napari.layers import Labels, Layer
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QTreeWidgetItem
-from window import LONG_MS, click
+from window import LONG_MS, click, words
 
 from uniseg_app.napari_plugin.answers import answer_of
 from uniseg_app.napari_plugin.reader import read
@@ -89,10 +89,11 @@ def test_undo_brings_back_what_a_layer_showed_before(
     viewer: Any, panel: Any, found: Labels, segment: Segment, settled: Settled, qtbot: Any
 ) -> None:
     before = np.array(found.data)
-    panel.options._spacing.value = "10, 8, 8"
+    panel.options.spacing.setText("10, 8, 8")
     settled(panel)
     segment(panel, "liver")
     assert (np.asarray(found.data) != before).any()
+    assert "is run at (10.0, 8.0, 8.0) mm, as asked for" in words(panel.run)
     click(qtbot, panel.found.undo)
     settled(panel)
     np.testing.assert_array_equal(found.data, before)

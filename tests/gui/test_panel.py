@@ -17,6 +17,7 @@ from qtpy.QtWidgets import QTreeWidget
 from window import LONG_MS, click, tick, words
 
 from uniseg_app.napari_plugin.answers import ANSWER, PROVENANCE, answer_of
+from uniseg_app.run_options import WORKS
 from uniseg_model import load_model
 from uniseg_model.errors import OutOfMemoryError
 from uniseg_model.volume import Volume
@@ -104,6 +105,28 @@ def test_what_a_run_will_take_is_told_before_it_begins(
     assert " GB" in words(panel.run)
 
 
+def test_how_much_work_is_told_before_and_after_the_run_and_stands_with_the_answer(
+    viewer: Any, panel: Any, add: Layers, settled: Callable[[Any], None], segment: Callable[..., None], tall_ct: Volume
+) -> None:
+    add(tall_ct)
+    settled(panel)
+    tick(panel, "liver")
+    told = {}
+    for title, preset in WORKS.items():
+        panel.options.work.setCurrentText(title)
+        settled(panel)
+        assert preset.sentence in words(panel.options)
+        told[title] = int(words(panel.run).split(" windows")[0])
+    assert told == {"As the device allows": 3, "Exact": 3, "Balanced": 3, "Fast": 2}
+    segment(panel, "liver")
+    assert ", without mirroring, step 0.75." in words(panel.run)
+    options = answers(viewer)["liver"].metadata[PROVENANCE]["options"]
+    assert (options["step"], options["mirror"], options["body_share"]) == (0.75, False, 0.05)
+    panel.options.step.setCurrentText("0.5")
+    settled(panel)
+    assert "3 windows" in words(panel.run)
+
+
 def test_nothing_ticked_is_told_beside_the_button(
     panel: Any, add: Layers, settled: Callable[[Any], None], ct: Volume, qtbot: Any
 ) -> None:
@@ -120,7 +143,7 @@ def test_a_wrong_option_is_told_in_words(
     add(ct)
     settled(panel)
     tick(panel, "liver")
-    panel.options._spacing.value = "3, x"
+    panel.options.spacing.setText("3, x")
     settled(panel)
     click(qtbot, panel.run.start)
     assert "the spacing must be three numbers in mm such as 3, 1.5, 1.5 (z, y, x), not '3, x'" in words(panel.run)
@@ -201,7 +224,7 @@ def test_cancel_leaves_what_was_there(
     add(tall_ct)
     settled(panel)
     tick(panel, "liver", "kidney", "spleen")
-    panel.options._mirror.value = "yes (eight times the work)"
+    panel.options.agreement.setChecked(True)
     settled(panel)
     click(qtbot, panel.run.start)
     qtbot.waitUntil(lambda: "window 1 of 3" in words(panel.run), timeout=LONG_MS)
@@ -273,7 +296,7 @@ def test_a_viewer_closed_mid_run_ends_the_run(
     add(tall_ct)
     settled(panel)
     tick(panel, "liver", "kidney", "spleen")
-    panel.options._mirror.value = "yes (eight times the work)"
+    panel.options.agreement.setChecked(True)
     settled(panel)
     click(qtbot, panel.run.start)
     job = panel._run

@@ -188,20 +188,22 @@ class Visitor(Shown):
         return self
 
     def slow(self) -> Visitor:
-        """Choose what takes longest: mirrored copies, and windows close together."""
-        return self._chosen(mirror="Yes", step=0.25)
+        """Choose what takes longest: windows close together, and all once more, mirrored."""
+        return self.work("Exact", step="0.25", agreement=True)
 
-    def fast(self) -> Visitor:
-        return self._chosen(mirror="No", step=0.5)
-
-    def _chosen(self, mirror: str, step: float) -> Visitor:
-        choice = self.page.get_by_role("radio", name=mirror, exact=True)
+    def work(self, title: str, step: str = "As chosen above", *, agreement: bool = False) -> Visitor:
+        """Choose how much work it may be."""
+        choice = self.page.get_by_role("radio", name=f"{title}. ")
         if not choice.is_visible():
             self.more_options()
         choice.check()
-        number = self.page.get_by_label("number input for Distance of windows")
-        number.fill(str(step))
-        number.press("Tab")
+        self.page.get_by_role("radio", name=step, exact=True).check()
+        self.page.get_by_role("checkbox", name="Agreement").set_checked(agreement)
+        return self
+
+    def cost_told(self, words: str) -> Visitor:
+        """Wait until the page says that a run will take so much."""
+        self._said(".us-cost", words)
         return self
 
     def more_options(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -118,8 +119,20 @@ def test_a_cancelled_run_leaves_the_page_ready_for_the_next(one: Visitor) -> Non
     assert one.is_enabled("Segment")
     assert not one.is_enabled("Cancel")
     assert one.volumes == {}
-    one.fast().segment_next("spleen").finish()
+    one.work("Fast").segment_next("spleen").finish()
     assert len(one.volumes) >= 1
+
+
+def test_how_much_work_is_told_before_and_after_the_run_and_in_its_record(one: Visitor, tmp_path: Path) -> None:
+    if one.title != "Example: Trunk CT (synthetic)":
+        one.example("Trunk CT")
+    one.wait().tick("spleen").work("Exact").cost_told("8 windows")
+    one.work("Fast", step="0.25").cost_told("14 windows")
+    one.work("Fast").cost_told("6 windows").segment_next("spleen").finish()
+    one.told(", without mirroring, step 0.75.")
+    with zipfile.ZipFile(one.download("All results (.zip)", tmp_path)) as archive:
+        options = json.loads(archive.read("run.json"))["options"]
+    assert (options["step"], options["mirror"], options["body_share"]) == (0.75, False, 0.05)
 
 
 def test_two_people_wait_for_each_other_and_see_nothing_of_each_other(
@@ -129,7 +142,7 @@ def test_two_people_wait_for_each_other_and_see_nothing_of_each_other(
     other.example("Prostate")
     one.wait().upload(scan).segment_slowly().told("Segmenting: window")
     other.segment("prostate").told("Waiting for 1 other run")
-    one.press("Cancel").told("Cancelled.").fast().segment_next("spleen")
+    one.press("Cancel").told("Cancelled.").work("Fast").segment_next("spleen")
     other.finish()
     one.finish()
     assert (one.title, set(one.volumes)) == (scan.name, {"spleen"})

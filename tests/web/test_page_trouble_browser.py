@@ -136,7 +136,7 @@ def test_pressing_cancel_twice_cancels_once(visitor: Visitor) -> None:
     visitor.segment_slowly().told("Segmenting: window")
     visitor.page.get_by_role("button", name="Cancel", exact=True).dblclick()
     visitor.told("Cancelled.")
-    visitor.fast().segment_next("spleen").finish()
+    visitor.work("Fast").segment_next("spleen").finish()
 
 
 def test_who_closes_the_tab_cancels_the_run(visit: Callable[..., Visitor], server: Server) -> None:

@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from uniseg_app.cli.options import Json, axes_named, triple
+from uniseg_app.cli.options import Json, PresetName, axes_named, say_weights, triple
 from uniseg_app.console import progress_shown, say, say_json, warn
-from uniseg_model import DISCLAIMER
 from uniseg_model.errors import OptionError, UniSegError
 
 
@@ -26,7 +25,7 @@ def batch(
     timeout_s: Annotated[float | None, typer.Option(help="Seconds a case may take, the model's loading apart. Default: no limit.")] = None,
     mirror: Annotated[bool | None, typer.Option("--mirror/--no-mirror", help="Average over eight flips. Default: on a GPU yes where the weights were trained so, on a CPU no (8 times the work).")] = None,
     step: Annotated[float | None, typer.Option(help="Distance of windows as a share of their side. Default: 0.5, or the preset's.")] = None,
-    preset: Annotated[str | None, typer.Option(metavar="exact|balanced|fast", help="How much work for the answer, as in `uniseg segment`.")] = None,
+    preset: PresetName = None,
     spacing: Annotated[str | None, typer.Option(metavar="Z,Y,X", help="Voxel size in mm in place of the task's own.")] = None,
     axes: Annotated[str | None, typer.Option(help="axial, stored, or three letters such as RAS, in place of the task's own.")] = None,
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda")] = "auto",
@@ -53,16 +52,12 @@ def batch(
     )  # fmt: skip
     with progress_shown(quiet=as_json) as progress:
         found = run_batch(request, progress, (lambda line: None) if as_json else warn)
-    from uniseg_model.checkpoint import KINDS
-
     if as_json:
         say_json(found.to_dict())
     else:
         say(found.sentence())
         say(f"Wrote {out / 'summary.csv'}, {out / 'summary.json'}")
-        model = found.request["model"]
-        say(f"Weights: {model['name']} ({KINDS.get(model['kind'], model['kind'])}). Licence: {model['licence']}")
-        say(DISCLAIMER)
+        say_weights(found.request["model"])
     if found.failed_here:
         raise UniSegError(
             "1 case has no answer" if found.failed_here == 1 else f"{found.failed_here} cases have no answer",

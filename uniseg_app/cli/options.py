@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from uniseg_app.console import say
+from uniseg_model import DISCLAIMER
 from uniseg_model.errors import OptionError
+from uniseg_model.presets import AS_THE_DEVICE_ALLOWS, PRESETS
 from uniseg_model.tasks import TaskRegistry, builtin_tasks
 
 if TYPE_CHECKING:
@@ -17,6 +21,19 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and 
 Weights = Annotated[
     Path | None,
     typer.Option("--weights", metavar="W", help="Weights file. Default: $UNISEG_WEIGHTS, the settings, the demo weights."),
+]
+PresetName = Annotated[
+    str | None,
+    typer.Option(
+        "--preset",
+        metavar="|".join(PRESETS),
+        help=" ".join([
+            "How much work.",
+            *(f"{name}: {preset.sentence}" for name, preset in PRESETS.items()),
+            f"Without one: {AS_THE_DEVICE_ALLOWS.sentence}",
+            "--mirror and --step count more.",
+        ]),
+    ),
 ]
 
 
@@ -52,3 +69,13 @@ def triple(text: str | None) -> Triple | None:
 def axes_named(text: str | None) -> str | None:
     """An orientation as the tasks spell it: three letters are capitals, words stay as they are."""
     return text.upper() if text and len(text) == 3 else text
+
+
+def say_weights(weights: Mapping[str, Any]) -> None:
+    """Which weights a record names, under which licence, and what nothing here is for."""
+    from uniseg_model.checkpoint import KINDS
+
+    n_others = len(weights.get("averaged_with", ()))
+    mean = f", mean with {n_others} other{'s' if n_others > 1 else ''}" if n_others else ""
+    say(f"Weights: {weights['name']} ({KINDS.get(weights['kind'], weights['kind'])}){mean}. Licence: {weights['licence']}")
+    say(DISCLAIMER)

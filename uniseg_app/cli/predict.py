@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from uniseg_app.cli.options import Json, Weights, axes_named, registry_of, triple
+from uniseg_app.cli.options import Json, PresetName, Weights, axes_named, registry_of, say_weights, triple
 from uniseg_app.cli.web import DataRoot, Port, serve
 from uniseg_app.console import progress_shown, say, say_json, say_table, warn
-from uniseg_model import DISCLAIMER
 
 if TYPE_CHECKING:
     from uniseg_app.commands import Outcome
@@ -40,7 +39,7 @@ def segment(
     pack: Annotated[list[Path] | None, typer.Option("--pack", metavar="PACK", help="A task pack in place of those installed; several of one task, such as folds: their mean.")] = None,
     mirror: Annotated[bool | None, typer.Option("--mirror/--no-mirror", help="Average over eight flips. Default: on a GPU yes where the weights were trained so, on a CPU no (8 times the work).")] = None,
     step: Annotated[float | None, typer.Option(help="Distance of windows as a share of their side. Default: 0.5, or the preset's.")] = None,
-    preset: Annotated[str | None, typer.Option(metavar="exact|balanced|fast", help="How much work for the answer. exact: as the original, mirrored if the weights were trained so. balanced: not mirrored. fast: fewer windows too. --mirror and --step count more.")] = None,
+    preset: PresetName = None,
     spacing: Annotated[str | None, typer.Option(metavar="Z,Y,X", help="Voxel size in mm in place of the task's own.")] = None,
     axes: Annotated[str | None, typer.Option(help="axial, stored, or three letters such as RAS, in place of the task's own.")] = None,
     merge: Annotated[str, typer.Option(metavar="keep|original", help="keep: earlier tasks win, overlaps are counted. original: the authors' overwriting.")] = "keep",
@@ -97,7 +96,7 @@ def demo(
 
 def _tell(outcome: Outcome) -> None:
     """What a person wants to know: structures, volumes, notes, where the files are, which weights, how long."""
-    from uniseg_model.checkpoint import KINDS
+    from uniseg_app import wording
 
     record = outcome.record
     if outcome.segmentations:
@@ -118,12 +117,6 @@ def _tell(outcome: Outcome) -> None:
     for path in outcome.files:
         say(f"Wrote {path}")
     seconds = sum(record.seconds.values())
-    mirroring = "with" if record.options["mirror"] else "without"
-    say(f"Device: {record.engine['device']}, {record.engine['name']}, {record.engine['precision']}, {mirroring} mirroring; {seconds:.1f} s, "
+    say(f"Device: {record.engine['device']}, {record.engine['name']}, {record.engine['precision']}, {wording.work(record.options)}; {seconds:.1f} s, "
         f"peak memory {record.peak_memory_gb['process']:.2f} GB")  # fmt: skip
-    n_others = len(record.weights.get("averaged_with", ()))
-    mean = f", mean with {n_others} other{'s' if n_others > 1 else ''}" if n_others else ""
-    say(
-        f"Weights: {record.weights['name']} ({KINDS.get(record.weights['kind'], record.weights['kind'])}){mean}. Licence: {record.weights['licence']}"
-    )
-    say(DISCLAIMER)
+    say_weights(record.weights)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, LineEdit
 from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QCheckBox, QFormLayout, QLabel, QLineEdit, QWidget
 from superqt import QCollapsible
 
+from uniseg_app.napari_plugin.parts import combo_box, named_for_all, say, text
+from uniseg_app.run_options import STEP, STEP_COUNTS_MORE, STEPS, WORK, WORKS, asked_options
 from uniseg_model.errors import OptionError
 from uniseg_model.options import Options
+from uniseg_model.volume import Triple
 
-_MIRROR = {"as the device allows": None, "yes (eight times the work)": True, "no": False}
 _AXES = ("the task's own", "axial", "stored", "RAS", "LPI", "IPL")
 _PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
@@ -22,32 +24,47 @@ class OptionsBox(QCollapsible):
 
     def __init__(self, device: str) -> None:
         super().__init__("More options")
-        self._confidence = CheckBox(value=True, text="How sure is each structure?", tooltip="A little more memory")
-        self._agreement = CheckBox(
-            value=False,
-            text="Agreement under mirroring",
-            tooltip="Dice with and without it: segments twice, nine times the work",
-        )
-        self._mirror = ComboBox(choices=list(_MIRROR), label="Mirroring", tooltip="Average over eight mirrored copies")
-        self._step = FloatSpinBox(
-            value=0.5, min=0.1, max=1, step=0.05, label="Step", tooltip="Distance of windows, as a share of their side"
-        )
-        self._spacing = LineEdit(
-            label="Spacing", tooltip="z, y, x in mm in place of each task's own, such as 3, 1.5, 1.5; empty: its own"
-        )
-        self._axes = ComboBox(
-            choices=_AXES, label="Axes", tooltip="How the network sees the array; letters are the file's x, y, z"
-        )
-        self._device = ComboBox(choices=_devices(device), value=device, label="Device", tooltip="Where it is computed")
-        self._precision = ComboBox(choices=_PRECISIONS, label="Precision", tooltip="auto: float16 on a GPU, float32 on a CPU")
-        asked = [self._confidence, self._agreement, self._mirror, self._step, self._spacing, self._axes]
-        self._form = Container(widgets=[*asked, self._device, self._precision])
-        self._form.margins = (0, 0, 0, 0)
-        for widget in asked:
-            widget.changed.connect(lambda _: self.changed.emit())
-        for widget in (self._device, self._precision):
-            widget.changed.connect(lambda _: self.device_changed.emit())
-        self.addWidget(self._form.native)
+        self.work, self.step = combo_box(WORK, list(WORKS)), combo_box(STEP, list(STEPS))
+        self.confidence, self.agreement = QCheckBox("How sure is each structure?"), QCheckBox("Agreement under mirroring")
+        self.confidence.setChecked(True)
+        self.spacing, self.axes = QLineEdit(), combo_box("Axes", _AXES)
+        self._device = combo_box("Device", list(dict.fromkeys(["auto", "cpu", "cuda", device])))
+        self._device.setCurrentText(device)
+        self._precision = combo_box("Precision", _PRECISIONS)
+        self._about_work = text(role="faint")
+        self._lay_out()
+        self._tell_work()
+        self._connect()
+
+    def _lay_out(self) -> None:
+        form = QFormLayout(within := QWidget())
+        form.setContentsMargins(0, 0, 0, 0)
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        for row in (QLabel(WORK), self.work, self._about_work):
+            form.addRow(row)
+        form.addRow("Step", named_for_all(self.step, "Step", STEP))
+        form.addRow(text(STEP_COUNTS_MORE, role="faint"))
+        form.addRow(_tipped(self.confidence, "A little more memory"))
+        form.addRow(_tipped(self.agreement, "Dice with and without it: segments twice, nine times the work"))
+        spacing = "z, y, x in mm in place of each task's own, such as 3, 1.5, 1.5; empty: its own"
+        form.addRow("Spacing", named_for_all(self.spacing, "Spacing", spacing))
+        form.addRow("Axes", _tipped(self.axes, "How the network sees the array; letters are the file's x, y, z"))
+        form.addRow("Device", _tipped(self._device, "Where it is computed"))
+        form.addRow("Precision", _tipped(self._precision, "auto: float16 on a GPU, float32 on a CPU"))
+        self.addWidget(within)
+
+    def _connect(self) -> None:
+        self.work.currentTextChanged.connect(lambda _: self._tell_work())
+        for choice in (self.work, self.step, self.axes):
+            choice.currentTextChanged.connect(lambda _: self.changed.emit())
+        for check in (self.confidence, self.agreement):
+            check.toggled.connect(lambda _: self.changed.emit())
+        self.spacing.textChanged.connect(lambda _: self.changed.emit())
+        for choice in (self._device, self._precision):
+            choice.currentTextChanged.connect(lambda _: self.device_changed.emit())
+
+    def _tell_work(self) -> None:
+        say(self._about_work, WORKS[self.work.currentText()].sentence)
 
     @property
     def options(self) -> Options:
@@ -56,24 +73,25 @@ class OptionsBox(QCollapsible):
         Raises:
             OptionError: an entry breaks its rule.
         """
-        spacing = self._spacing.value.strip()
-        try:
-            numbers = tuple(float(part) for part in spacing.split(",")) if spacing else None
-        except ValueError:
-            raise OptionError(
-                f"the spacing must be three numbers in mm such as 3, 1.5, 1.5 (z, y, x), not {spacing!r}"
-            ) from None
-        return Options(
-            mirror=_MIRROR[self._mirror.value], step=round(self._step.value, 3), spacing_mm=numbers,  # type: ignore[arg-type]
-            axes=None if self._axes.value == _AXES[0] else self._axes.value,
-            confidence=self._confidence.value, agreement=self._agreement.value,
+        axes = self.axes.currentText()
+        return asked_options(
+            self.work.currentText(), self.step.currentText(), spacing_mm=_spacing(self.spacing.text().strip()),
+            axes=None if axes == _AXES[0] else axes, confidence=self.confidence.isChecked(), agreement=self.agreement.isChecked(),
         )  # fmt: skip
 
     @property
     def device(self) -> tuple[str, str]:
         """Device and precision."""
-        return self._device.value, self._precision.value
+        return self._device.currentText(), self._precision.currentText()
 
 
-def _devices(chosen: str) -> list[str]:
-    return list(dict.fromkeys(["auto", "cpu", "cuda", chosen]))
+def _spacing(words: str) -> Triple | None:
+    try:
+        return tuple(float(part) for part in words.split(",")) if words else None  # type: ignore[return-value]
+    except ValueError:
+        raise OptionError(f"the spacing must be three numbers in mm such as 3, 1.5, 1.5 (z, y, x), not {words!r}") from None
+
+
+def _tipped(widget: QWidget, tip: str) -> QWidget:
+    widget.setToolTip(tip)
+    return widget

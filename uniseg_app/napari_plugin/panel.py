@@ -23,7 +23,7 @@ from uniseg_app.napari_plugin.world import Placed
 from uniseg_model.errors import UniSegError
 from uniseg_model.progress import Cancelled
 
-_LEAST_PX = 330  # of a panel's width
+_LEAST_PX = 340  # of a panel's width
 _LOG = logging.getLogger(__name__)
 
 

@@ -131,8 +131,9 @@ class SegmentPanel(Panel):
 
     def _show_answers(self, job: Job[list[Ready]], growing: Growing) -> None:
         if job.state is State.DONE:
-            seconds = sum(job.result()[0].answer.record.seconds.values())
-            self.results.finish(growing, job.result(), lambda: self._at_rest(f"Done in {wording.duration(seconds)}."))
+            record = job.result()[0].answer.record
+            said = "\n".join([wording.done(record), *record.notes])
+            self.results.finish(growing, job.result(), lambda: self._at_rest(said))
             return
         self.results.abandon(growing)
         self._at_rest()

@@ -8,11 +8,10 @@ from typing import Any
 import gradio as gr
 
 from uniseg_app.examples import EXAMPLES
+from uniseg_app.run_options import STEP, STEP_COUNTS_MORE, STEPS, WORK, WORKS, asked_options
 from uniseg_app.web_demo.slices import PLANES
 from uniseg_app.web_demo.viewer import NiivueViewer
 from uniseg_model.predictor import Options
-
-_MIRROR = {"As the device allows": None, "Yes": True, "No": False}
 
 
 @dataclass
@@ -50,19 +49,19 @@ class Controls:
 class Asked:
     """What a run is asked for with."""
 
+    work: gr.Radio
+    step: gr.Radio
     confidence: gr.Checkbox
     agreement: gr.Checkbox
-    mirror: gr.Radio
-    step: gr.Slider
 
     def all(self) -> list[Any]:
         """As inputs of an event; :func:`options_of` takes their values."""
         return [getattr(self, f.name) for f in fields(self)]
 
 
-def options_of(confidence: bool, agreement: bool, mirror: str, step: float) -> Options:
+def options_of(work: str, step: str, confidence: bool, agreement: bool) -> Options:
     """The options behind the values of :class:`Asked`."""
-    return Options(mirror=_MIRROR[mirror], step=float(step), confidence=confidence, agreement=agreement)
+    return asked_options(work, step, confidence=confidence, agreement=agreement)
 
 
 def lay_out(script_url: str) -> tuple[Controls, Asked, list[gr.Button]]:
@@ -101,13 +100,12 @@ def lay_out(script_url: str) -> tuple[Controls, Asked, list[gr.Button]]:
 
 def _asked() -> Asked:
     with gr.Accordion("More options", open=False):
+        works = [(f"{title}. {preset.sentence}", title) for title, preset in WORKS.items()]
         return Asked(
+            gr.Radio(works, value=next(iter(WORKS)), label=WORK, elem_classes="us-listed us-works"),
+            gr.Radio(list(STEPS), value=next(iter(STEPS)), label=STEP, info=STEP_COUNTS_MORE, elem_classes="us-narrow"),
             gr.Checkbox(label="How sure is each structure? (a little more memory)", value=True),
             gr.Checkbox(label="Agreement with and without mirroring (nine times the work)", value=False),
-            gr.Radio(
-                list(_MIRROR), value="As the device allows", label="Average over eight mirrored copies (eight times the work)"
-            ),
-            gr.Slider(0.25, 1.0, 0.5, step=0.05, label="Distance of windows, as a share of their side"),
         )
 
 

@@ -62,6 +62,8 @@ def theme() -> gr.Theme:
     ).set(  # the defaults are too pale beside white
         body_text_color_subdued="*neutral_500",
         body_text_color_subdued_dark="*neutral_400",
+        checkbox_border_color="*neutral_500",
+        checkbox_border_color_dark="*neutral_400",
         button_primary_background_fill="*primary_600",
         button_primary_background_fill_hover="*primary_700",
     )

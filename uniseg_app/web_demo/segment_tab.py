@@ -176,11 +176,11 @@ class SegmentTab:
     # Segmenting -------------------------------------------------------------------------------------------------------
 
     def _segment(
-        self, keys: list[str], confidence: bool, agreement: bool, mirror: str, step: float, place_mm: Any, request: gr.Request
+        self, keys: list[str], work: str, step: str, confidence: bool, agreement: bool, place_mm: Any, request: gr.Request
     ) -> Iterator[View]:
         visit, on = self._visit(request), self._on
         try:
-            job = visit.job = self._begun(visit, keys, options_of(confidence, agreement, mirror, step), place_mm)
+            job = visit.job = self._begun(visit, keys, options_of(work, step, confidence, agreement), place_mm)
         except UniSegError as exc:
             yield {on.trouble: texts.trouble(exc)}
             return
@@ -220,14 +220,12 @@ class SegmentTab:
         if job:
             job.cancel()
 
-    def _told_cost(
-        self, keys: list[str], confidence: bool, agreement: bool, mirror: str, step: float, request: gr.Request
-    ) -> str:
+    def _told_cost(self, keys: list[str], work: str, step: str, confidence: bool, agreement: bool, request: gr.Request) -> str:
         volume = self._visit(request).volume
         if not keys or volume is None:
             return ""
         try:
-            return texts.cost(self._backend.cost(volume, keys, options_of(confidence, agreement, mirror, step)))
+            return texts.cost(self._backend.cost(volume, keys, options_of(work, step, confidence, agreement)))
         except UniSegError as exc:
             return texts.trouble(exc)
 

@@ -102,8 +102,7 @@ class Showing:
         on = self._on
         idle = {on.segment: gr.update(interactive=True), on.cancel: gr.update(interactive=False)}
         if job.state is State.DONE:
-            seconds = sum(job.result()[0].record.seconds.values())
-            return {**self.whole(visit), **idle, on.progress: texts.done(f"Done in {wording.duration(seconds)}.")}
+            return {**self.whole(visit), **idle, on.progress: texts.done(wording.done(job.result()[0].record))}
         if isinstance(job.error, Cancelled):
             return {**idle, **self.pictures(visit), on.progress: texts.done("Cancelled. What was found before is kept.")}
         if not isinstance(job.error, UniSegError):
