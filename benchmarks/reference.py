@@ -85,12 +85,12 @@ def sweep(net: UniSegNet, array: np.ndarray, place: int, *, mirror: bool) -> np.
     flips = list(product((False, True), repeat=3)) if mirror else [(False,) * 3]
     for start in layout.starts:
         cut = tuple(slice(at, at + side) for at, side in zip(start, net.config.window, strict=True))
-        window, mean = padded[(slice(None), *cut)][None], 0
+        window, mean = padded[(slice(None), *cut)][None].to(net.universal_prompt.device), torch.zeros(())
         for flip in flips:
             axes = [2 + axis for axis, flipped in enumerate(flip) if flipped]
             with torch.no_grad():
                 mean = mean + logits(net, window.flip(axes), place).softmax(1).flip(axes) / len(flips)
-        sums[(slice(None), *cut)] += np.asarray(mean)[0] * layout.weight
+        sums[(slice(None), *cut)] += mean.cpu().numpy()[0] * layout.weight
         weights[cut] += layout.weight
     return layout.on_grid(sums / weights)
 

@@ -26,7 +26,7 @@ from uniseg_model.progress import Progress
 from uniseg_model.record import peak_memory_gb
 from uniseg_model.resample import coarse_axis
 from uniseg_model.suitability import suitable_tasks
-from uniseg_model.volume import Volume
+from uniseg_model.volume import Shape, Volume
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,17 @@ class Row:
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    """Seconds of one run, and what it gave."""
+    """Seconds of one run, on a GPU until it is done, and what it gave."""
+    _settle()
     began_s = time.perf_counter()
     value = work()
+    _settle()
     return time.perf_counter() - began_s, value
+
+
+def _settle() -> None:
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
 
 
 def compared(reference_s: float, ours_s: float, note: str = "") -> Row:
@@ -64,15 +71,20 @@ def scan(path: str | None) -> Volume:
 
 def window_row(path: str | None) -> Row:
     """One window of 64 x 192 x 192 voxels, full-size network, float32."""
-    model = full_size()
-    net, window = model.checkpoint.network(), torch.randn(1, 1, *model.engine.window)
+    return window(full_size())
+
+
+def window(model: Predictor) -> Row:
+    """One window of a model's, on its device; the reference computes in float32."""
+    device = model.engine.device
+    net, values = model.checkpoint.network().to(device), torch.randn(1, 1, *model.engine.window)
 
     def original() -> torch.Tensor:
         with torch.no_grad():
-            return reference.logits(net, window, 0).softmax(1)
+            return reference.logits(net, values.to(device), 0).softmax(1)
 
     def ours() -> torch.Tensor:
-        return model.engine.run(window, [0], mirror=False, tick=lambda share: None)[0]
+        return model.engine.run(values, [0], mirror=False, tick=lambda share: None)[0]
 
     taken = [(timed(original), timed(ours)) for _ in range(3)]
     (reference_s, known), (ours_s, found) = (min(column, key=lambda one: one[0]) for column in zip(*taken, strict=True))
@@ -83,7 +95,7 @@ def window_row(path: str | None) -> Row:
 
 def prepare_row(path: str | None) -> Row:
     """512 x 512 x 200 voxels at 0.8 x 0.8 x 2.5 mm to 1.5 x 1.5 x 3 mm."""
-    volume, recipe, shape = _large_ct(), Recipe(TARGET_MM, ("hu",), "stored"), new_shape(CT_SHAPE, CT_SPACING_MM, TARGET_MM)
+    volume, recipe, shape = large_ct(), Recipe(TARGET_MM, ("hu",), "stored"), new_shape(CT_SHAPE, CT_SPACING_MM, TARGET_MM)
     ours_s = best_of_three(lambda: prepare(volume, recipe))
     reference_s, known = timed(lambda: reference.prepare(volume.array[0], shape, coarse_axis(CT_SPACING_MM, TARGET_MM)))
     return compared(reference_s, ours_s, f"numbers differ by {np.abs(prepare(volume, recipe).array[0] - known).max():.0e}")
@@ -91,7 +103,7 @@ def prepare_row(path: str | None) -> Row:
 
 def restore_row(path: str | None) -> Row:
     """Three class probabilities back to 512 x 512 x 200 voxels, and the best of them."""
-    prepared = prepare(_large_ct(), Recipe(TARGET_MM, ("hu",), "stored"))
+    prepared = prepare(large_ct(), Recipe(TARGET_MM, ("hu",), "stored"))
     probabilities = np.random.default_rng(0).random((3, *prepared.shape), np.float32)
     peaks = Peaks()
     peaks(Progress("ours"))
@@ -109,26 +121,26 @@ def restore_row(path: str | None) -> Row:
 
 def pipeline_row(path: str | None) -> Row:
     """A trunk CT, one task, full-size network, no mirroring."""
-    return _whole(scan(path), mirror=False)
+    return whole(full_size(), scan(path), Options(), mirror=False)
 
 
 def default_row(path: str | None) -> Row:
     """The defaults of both: mirroring in the original, none here on a CPU; a scan of a single window."""
     volume = scan(path)
     middle = tuple(slice(n // 2 - n // 5, n // 2 + n // 5) for n in volume.shape)
-    return _whole(Volume(volume.array[(slice(None), *middle)], volume.affine), mirror=True)
+    return whole(full_size(), Volume(volume.array[(slice(None), *middle)], volume.affine), Options(), mirror=True)
 
 
-def _whole(volume: Volume, *, mirror: bool) -> Row:
-    model = full_size()
-    task, net = model.checkpoint.tasks["liver"], model.checkpoint.network()
+def whole(model: Predictor, volume: Volume, options: Options, *, mirror: bool) -> Row:
+    """A whole scan with a model on its device under our options; mirror: whether the reference mirrors."""
+    task, net = model.checkpoint.tasks["liver"], model.checkpoint.network().to(model.engine.device)
     model.measure_speed()  # warm
-    ours_s, [found] = timed(lambda: model.open(volume).segment([task]))
+    ours_s, [found] = timed(lambda: model.open(volume).segment([task], options))
     place = model.checkpoint.place(task)
     reference_s, known = timed(lambda: reference.segment(net, volume, task.spacing_mm, place, task.n_classes, mirror=mirror))
     others = (
         "random weights: the answers cannot be compared"
-        if mirror
+        if mirror != found.record.options["mirror"]
         else f"{np.count_nonzero(found.labels != known)} of {known.size} voxels differ"
     )
     return compared(reference_s, ours_s, f"{model.engine.name}; {others}")
@@ -147,6 +159,7 @@ def tasks_row(path: str | None) -> Row:
     return Row(f"{apart_s:.1f} s", f"{together_s:.1f} s", f"{together_s / apart_s:.2f} of it", note)
 
 
-def _large_ct() -> Volume:
-    values = np.random.default_rng(0).normal(0, 300, (1, *CT_SHAPE)).astype(np.float32)
+def large_ct(shape: Shape = CT_SHAPE) -> Volume:
+    """Noise of a CT's range, at 0.8 x 0.8 x 2.5 mm."""
+    values = np.random.default_rng(0).normal(0, 300, (1, *shape)).astype(np.float32)
     return Volume(values, np.diag([*CT_SPACING_MM[::-1], 1.0])[:, [2, 1, 0, 3]], spacing_mm=CT_SPACING_MM)

@@ -48,6 +48,7 @@ TORCH_AT_TOP = (
     "uniseg_model/blend.py",
     "uniseg_model/walk.py",
     "uniseg_model/memory.py",
+    "uniseg_model/resample_torch.py",
 )
 DOORS = {  # start a front end
     ("uniseg_app.cli.web", "uniseg_app.web_demo"),

@@ -75,14 +75,18 @@ class Blend:
             best[rows] = total[:, rows].argmax(dim=0).to(torch.uint8).cpu().numpy()
         return best
 
-    def means(self) -> list[np.ndarray]:
-        """Class probabilities (K, z, y, x), one array a prompt; where no window was, the first class's is 1. The sums are used up."""
+    def means(self) -> list[np.ndarray | Tensor]:
+        """Class probabilities (K, z, y, x) a prompt, tensors where the sums lie on a GPU; where no window was, the first class's is 1.
+
+        The sums are used up.
+        """
         if not self.weights.all():
             bare = self.weights == 0
             self.weights[bare] = 1
             for total in self.sums:
                 total[0][bare] = 1
-        return [total.div_(self.weights).cpu().numpy() for total in self.sums]
+        means = (total.div_(self.weights) for total in self.sums)
+        return [mean.numpy() if self.device.type == "cpu" else mean for mean in means]
 
 
 def _zeros_on_disk(shape: Sequence[int]) -> Tensor:

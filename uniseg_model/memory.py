@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 
 from uniseg_model.errors import OutOfMemoryError
 
+_T = TypeVar("_T")
 _FRUGAL = "Close other programs, use --device cpu, or ask for a coarser --spacing."
 
 
@@ -45,9 +47,26 @@ def halved(batch: int, notes: list[str], exc: Exception) -> int:
     Raises:
         OutOfMemoryError: it was one window.
     """
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    _give_back()
     if batch > 1:
         notes.append(f"memory ran out with {batch} windows at once; went on with {batch // 2}")
         return batch // 2
     raise OutOfMemoryError(f"memory ran out with one window at a time: {_first_line(exc)}", hint=_FRUGAL) from exc
+
+
+def or_on_cpu(on_gpu: Callable[[], _T], on_cpu: Callable[[], _T], note: str, notes: list[str]) -> _T:
+    """What is worked out on the GPU; where its memory runs out, what is worked out on the CPU in its place, which is noted."""
+    try:
+        return on_gpu()
+    except Exception as exc:
+        if not is_out_of_memory(exc):
+            raise
+    _give_back()  # only now: the error held on to what lies there
+    notes.append(note)
+    return on_cpu()
+
+
+def _give_back() -> None:
+    """Let go of the GPU's memory that torch keeps for later."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -25,7 +25,7 @@ from uniseg_model.errors import OptionError, TaskError, WeightsError
 from uniseg_model.memory import out_of_memory_named
 from uniseg_model.options import Options
 from uniseg_model.packs.file import load_pack
-from uniseg_model.preprocess import Prepared, Recipe, Restored, largest_shape, prepare
+from uniseg_model.preprocess import Prepared, Recipe, Restored, best_class, largest_shape, prepare
 from uniseg_model.progress import Progress, ProgressHook, ignore_progress
 from uniseg_model.record import RunRecord
 from uniseg_model.regions import WHOLE, Region
@@ -33,6 +33,7 @@ from uniseg_model.run import Run, describe_weights
 from uniseg_model.segmentation import MergedMap, Segmentation, agreement
 from uniseg_model.suitability import check_channels, suitable_tasks
 from uniseg_model.tasks import Task
+from uniseg_model.tensors import as_bytes
 from uniseg_model.volume import Shape, Volume
 
 if TYPE_CHECKING:
@@ -84,7 +85,8 @@ class Predictor:
     def _computed_nothing_s(self) -> float:
         windows = torch.zeros(self.engine.best_batch(), self.checkpoint.config.stems[0], *self.engine.window)
         began_s = time.monotonic()
-        self.engine.run(windows, [0], mirror=False, tick=lambda share: None)
+        [answer] = self.engine.run(windows, [0], mirror=False, tick=lambda share: None)
+        answer[0, 0, 0, 0, 0].item()  # a GPU answers before it is done, but not with a number
         return time.monotonic() - began_s
 
     def open(self, volume: Volume, prepared: dict[Recipe, Prepared] | None = None) -> Session:
@@ -123,8 +125,7 @@ class Session:
                 probabilities = run.sweep(prepared, group, whole_head=False)
                 for task in group:
                     progress(Progress("restore", len(restored), len(run.tasks)))
-                    with run.clock("restore"):
-                        restored[task.key] = prepared.restore(probabilities.pop(0), confidence=run.options.confidence)
+                    restored[task.key] = run.restored(prepared, probabilities.pop(0))
                     run.tell_restored(task, restored)
         record = run.record()
         answers = [Segmentation(task=t, volume=self.volume, record=record, **vars(restored[t.key])) for t in run.tasks]
@@ -169,7 +170,7 @@ class Session:
         for group in run.split(prepared.shape, run.tasks):
             probabilities = run.sweep(prepared, group, whole_head=True)
             for task in group:
-                best = probabilities.pop(0).argmax(axis=0)
+                best = as_bytes(best_class(probabilities.pop(0)))
                 for i, label in enumerate(task.labels, start=1):
                     fused[best == i] = values[task.key, label.name]
         with run.clock("restore"):
@@ -262,10 +263,10 @@ class Session:
             else window_s * sum(one.decodings(engine.window, engine.encoding) for one in passes),
         )
 
-    def prepare(self, recipe: Recipe) -> Prepared:
-        """The image under a recipe, prepared once."""
+    def prepare(self, recipe: Recipe, device: torch.device | None = None) -> Prepared:
+        """The image under a recipe, prepared once. device: see :func:`~uniseg_model.preprocess.prepare`."""
         if recipe not in self._prepared:
-            self._prepared[recipe] = prepare(self.volume, recipe)
+            self._prepared[recipe] = prepare(self.volume, recipe, device)
         return self._prepared[recipe]
 
     def known(self, recipe: Recipe) -> Prepared | None:

@@ -10,8 +10,10 @@ Letters: C channels, K classes; Z, Y, X the volume's axes, z, y, x the network's
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,8 +21,13 @@ from uniseg_model.axes import Axes, axes_for
 from uniseg_model.errors import GeometryError, IntensityError, ModalityError
 from uniseg_model.resample import coarse_axis, resample_into, restored_slabs
 from uniseg_model.tasks import Task, check_axes
+from uniseg_model.tensors import Values, as_bytes, library_of
 from uniseg_model.volume import Shape, Triple, Volume
 from uniseg_model.windows import Slices, overlap, seen_from
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 HU_LIMIT = 325.0
 _MOST_VOXELS = 2**31  # of one prepared channel: 8 GB; beyond it the spacing is a mistake
@@ -126,10 +133,11 @@ class Prepared:
         whole[self.box] = labels[np.ix_(*rows)]
         return self.axes.undo(whole)
 
-    def restore(self, probabilities: np.ndarray, *, confidence: bool = False) -> Restored:
+    def restore(self, probabilities: np.ndarray | Tensor, *, confidence: bool = False) -> Restored:
         """Labels on the volume's own grid from class probabilities (K, z, y, x) on the prepared grid.
 
-        Worked out in slabs: the classes never stand at full resolution. Ties go to the lower class.
+        Worked out in slabs: the classes never stand at full resolution. Ties go to the lower class. Of a tensor, all is
+        worked out where it lies, and bytes come back.
         confidence: keep how probable the best class was and how far it led, too.
 
         Raises:
@@ -138,12 +146,12 @@ class Prepared:
         labels = np.zeros(self.full_shape, np.uint8)
         sure = [np.full(self.full_shape, 255, np.uint8) for _ in range(2)] if confidence else []
         for place, values in self.slabs(probabilities):
-            labels[place] = best_class(values)
+            labels[place] = as_bytes(best_class(values))
             for kept, shares in zip(sure, _best_and_lead(values) if sure else (), strict=True):
-                kept[place] = np.clip(np.rint(shares * 255), 0, 255)
+                kept[place] = as_bytes(library_of(shares).clip((shares * 255).round(), 0, 255))
         return Restored(self.axes.undo(labels), *(self.axes.undo(kept) for kept in sure))
 
-    def slabs(self, probabilities: np.ndarray, within: Slices | None = None) -> Iterator[tuple[Slices, np.ndarray]]:
+    def slabs(self, probabilities: Values, within: Slices | None = None) -> Iterator[tuple[Slices, Values]]:
         """Class probabilities (K, z, y, x) on the volume's voxels, slab by slab: (place, (K, rows, Y, X) float32).
 
         place: in the volume with its axes permuted and flipped; all slabs together fill the crop box.
@@ -153,7 +161,9 @@ class Prepared:
             GeometryError: the probabilities stand on another grid.
         """
         if probabilities.shape[1:] != self.shape:
-            raise GeometryError(f"probabilities of shape {probabilities.shape[1:]} do not fit the prepared grid {self.shape}")
+            raise GeometryError(
+                f"probabilities of shape {tuple(probabilities.shape[1:])} do not fit the prepared grid {self.shape}"
+            )
         z, y, x = self.box
         apart = coarse_axis(self.spacing_mm, self.recipe.spacing_mm)
         rows_wanted = slice(within[0].start - z.start, within[0].stop - z.start) if within else None
@@ -174,29 +184,32 @@ class Restored:
     margin: np.ndarray | None = None
 
 
-def best_class(values: np.ndarray) -> np.ndarray:
-    """``values.argmax(axis=0)`` of (K, ...), ties to the lower class; many times as fast class by class, without a branch."""
-    best, labels = values[0], np.zeros(values.shape[1:], np.uint8)
+def best_class(values: Values) -> Values:
+    """``values.argmax(axis=0)`` of (K, ...) as uint8, ties to the lower class; many times as fast class by class, without a branch."""
+    library = library_of(values)
+    best, labels = values[0], library.zeros_like(values[0], dtype=library.uint8)
     for k in range(1, len(values)):
-        won = (values[k] > best).view(np.uint8)
-        won *= np.uint8(k)
-        np.maximum(labels, won, out=labels)  # a class that wins has a greater number than all before it
-        best = np.maximum(best, values[k])
-    return labels
+        won = (values[k] > best).view(library.uint8)
+        won *= k
+        library.maximum(labels, won, out=labels)  # a class that wins has a greater number than all before it
+        best = library.maximum(best, values[k])
+    return labels  # type: ignore[no-any-return]
 
 
-def _best_and_lead(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _best_and_lead(values: Values) -> tuple[Values, Values]:
     """Best, and best minus second best, of (K, ...), kept class by class: a partition would be ten times slower."""
-    best, second = np.maximum(values[0], values[1]), np.minimum(values[0], values[1])
+    library = library_of(values)
+    best, second = library.maximum(values[0], values[1]), library.minimum(values[0], values[1])
     for value in values[2:]:
-        second = np.maximum(second, np.minimum(best, value))
-        best = np.maximum(best, value)
+        second = library.maximum(second, library.minimum(best, value))
+        best = library.maximum(best, value)
     return best, best - second
 
 
-def prepare(volume: Volume, recipe: Recipe, *, array: np.ndarray | None = None) -> Prepared:
+def prepare(volume: Volume, recipe: Recipe, device: torch.device | None = None, *, array: np.ndarray | None = None) -> Prepared:
     """The volume as the network wants it.
 
+    device: where it is resampled, see :func:`~uniseg_model.resample.resample_into`.
     array: its values (C, z, y, x) from an earlier call, when they are at hand; then only the geometry is worked out.
 
     Raises:
@@ -213,7 +226,8 @@ def prepare(volume: Volume, recipe: Recipe, *, array: np.ndarray | None = None) 
     cropped = turned[(slice(None), *box)]
     shape = new_shape(cropped.shape[1:], spacing_mm, recipe.spacing_mm)
     if array is None:
-        array = _values(cropped, shape, coarse_axis(spacing_mm, recipe.spacing_mm), recipe.intensity)
+        resample = partial(resample_into, apart=coarse_axis(spacing_mm, recipe.spacing_mm), device=device)
+        array = _values(cropped, shape, recipe.intensity, resample)
     return Prepared(array, recipe, axes, box, spacing_mm, turned.shape[1:])
 
 
@@ -229,12 +243,14 @@ def largest_shape(volume: Volume, recipe: Recipe) -> Shape:
     return new_shape((z, y, x), spacing_mm, recipe.spacing_mm)
 
 
-def _values(cropped: np.ndarray, shape: Shape, apart: int | None, intensity: tuple[str, ...]) -> np.ndarray:
+def _values(
+    cropped: np.ndarray, shape: Shape, intensity: tuple[str, ...], resample: Callable[[np.ndarray, np.ndarray], None]
+) -> np.ndarray:
     array = np.empty((len(cropped), *shape), np.float32)
     for channel, rule, out in zip(cropped, intensity, array, strict=True):
         if np.isnan(channel.min()):
             channel = np.nan_to_num(channel, nan=0.0)
-        resample_into(out, channel, apart)
+        resample(out, channel)
         with np.errstate(over="ignore", invalid="ignore"):
             _NORMALISE[rule](out)
         if not np.isfinite(out.min() + out.max()):

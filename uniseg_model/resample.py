@@ -15,18 +15,25 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import ndimage
 
+from uniseg_model.tensors import Values
 from uniseg_model.threads import all_side_by_side, side_by_side
 from uniseg_model.volume import Shape, Triple
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 _SEPARATE_RATIO = 3.0  # strictly more anisotropic than this: slices are resampled one by one
 _BAND_ROWS = 64
 _NEGLIGIBLE = 1e-17
 _FLAT_VOXELS = 64_000_000  # float64 voxels between the passes of cubic resampling: 0.5 GB
 _SLAB_VOXELS = 1_000_000  # float64 voxels worked on at once: 8 MB, which stays near the caches
+TENSOR_VOXELS = 16_000_000  # of a tensor: 128 MB, of which a GPU holds a few, and which fill it
 
 
 def coarse_axis(*spacings_mm: Triple) -> int | None:
@@ -60,23 +67,27 @@ def nearest_indices(n: int, m: int) -> np.ndarray:
     return np.asarray(np.clip(np.floor(centres + 0.5).astype(int), 0, n - 1))
 
 
-def resample_image(image: np.ndarray, shape: Shape, apart: int | None) -> np.ndarray:
+def resample_image(image: np.ndarray, shape: Shape, apart: int | None, device: torch.device | None = None) -> np.ndarray:
     """One channel (Z, Y, X) float32 to ``shape``: see :func:`resample_into`. The input itself when the shape is unchanged."""
     if image.shape == shape:
         return image
     out = np.empty(shape, np.float32)
-    resample_into(out, image, apart)
+    resample_into(out, image, apart, device)
     return out
 
 
-def resample_into(out: np.ndarray, image: np.ndarray, apart: int | None) -> None:
+def resample_into(out: np.ndarray, image: np.ndarray, apart: int | None, device: torch.device | None = None) -> None:
     """One channel (Z, Y, X) float32 to the shape of ``out``: cubic, clipped to the input's range.
 
     With ``apart`` each slice along that axis is cubic in plane and clipped to its own range, then the nearest slice
-    counts. Where the shape is unchanged it is a copy.
+    counts. Where the shape is unchanged it is a copy. device: where torch works it out; None: numpy does.
     """
     if image.shape == out.shape:
         out[...] = image
+    elif device is not None:
+        from uniseg_model import resample_torch
+
+        resample_torch.resample_into(out, image, apart, device)
     elif apart is None:
         _cubic(image, out)
     else:
@@ -133,13 +144,13 @@ _Band = tuple[slice, slice, np.ndarray | None]  # new samples, the old ones they
 def _bands_at_once(n: int, m: int, voxels_a_row: int) -> Iterator[list[_Band]]:
     """The bands of cubic resampling, as many at once as may stand in float64; with no block where nothing changes."""
     rows = [slice(row, min(row + _BAND_ROWS, m)) for row in range(0, m, _BAND_ROWS)]
-    bands: list[_Band] = [(row, row, None) for row in rows] if n == m else [*_bands(n, m, 3)]
+    bands: list[_Band] = [(row, row, None) for row in rows] if n == m else [*matrix_bands(n, m, 3)]
     at_once = max(1, _FLAT_VOXELS // (_BAND_ROWS * voxels_a_row))
     return (bands[i : i + at_once] for i in range(0, len(bands), at_once))
 
 
 @lru_cache(maxsize=32)
-def _bands(n: int, m: int, order: int) -> list[tuple[slice, slice, np.ndarray]]:
+def matrix_bands(n: int, m: int, order: int) -> list[tuple[slice, slice, np.ndarray]]:
     """The spline matrix in blocks of rows: (new samples, the old samples they depend on, the block)."""
     matrix = spline_matrix(n, m, order)
     blocks = [slice(row, min(row + _BAND_ROWS, m)) for row in range(0, m, _BAND_ROWS)]
@@ -157,29 +168,40 @@ def _along(array: np.ndarray, m: int, axis: int, order: int = 3) -> np.ndarray:
     out = np.empty((*before, m, *after))
     if after:
         layers, new_layers = array.reshape(-1, n, math.prod(after)), out.reshape(-1, m, math.prod(after))
-        for rows, old, block in _bands(n, m, order):
+        for rows, old, block in matrix_bands(n, m, order):
             np.matmul(block, layers[:, old], out=new_layers[:, rows])
     else:
         lines, new_lines = array.reshape(-1, n), out.reshape(-1, m)
-        for rows, old, block in _bands(n, m, order):
+        for rows, old, block in matrix_bands(n, m, order):
             np.matmul(lines[:, old], block.T, out=new_lines[:, rows])
     return out
 
 
 def restored_slabs(
-    probabilities: np.ndarray, shape: Shape, apart: int | None, wanted: slice | None = None
-) -> Iterator[tuple[slice, np.ndarray]]:
+    probabilities: Values, shape: Shape, apart: int | None, wanted: slice | None = None
+) -> Iterator[tuple[slice, Values]]:
     """Class probabilities (C, z, y, x) linearly resampled to ``shape``, as (rows of Z, (C, rows, Y, X) float32) slabs.
 
     With ``apart`` that axis takes the nearest sample instead. An unchanged shape gives the input's own numbers.
+    A tensor's slabs are tensors, worked out where it lies.
     wanted: rows of Z; slabs without any of them are left out.
     """
-    parts = list(slabs(shape[0], len(probabilities) * shape[1] * shape[2] * 2))
+    at_once = _SLAB_VOXELS if isinstance(probabilities, np.ndarray) else TENSOR_VOXELS
+    parts = list(slabs(shape[0], len(probabilities) * shape[1] * shape[2] * 2, at_once))
     if wanted:
         parts = [slab for slab in parts if wanted.start < slab.stop and slab.start < wanted.stop]
-    if probabilities.shape[1:] == shape:
-        yield from ((slab, probabilities[:, slab]) for slab in parts)
-        return
+    restored: Iterator[Any] = (probabilities[:, slab] for slab in parts)
+    if probabilities.shape[1:] != shape:
+        restored = _restored(probabilities, shape, apart, parts)
+    yield from zip(parts, restored, strict=True)
+
+
+def _restored(probabilities: np.ndarray | Tensor, shape: Shape, apart: int | None, parts: list[slice]) -> Iterator[Any]:
+    """The values of each part: arrays side by side, tensors one after the other."""
+    if not isinstance(probabilities, np.ndarray):
+        from uniseg_model.resample_torch import restored_rows
+
+        return (restored_rows(probabilities, shape, apart, slab) for slab in parts)
 
     def restore(slab: slice) -> np.ndarray:
         out = np.empty((len(probabilities), slab.stop - slab.start, *shape[1:]), np.float32)
@@ -187,7 +209,7 @@ def restored_slabs(
             values[...] = _linear(of_class, shape, slab, apart)
         return out
 
-    yield from zip(parts, side_by_side(restore, parts), strict=True)
+    return side_by_side(restore, parts)
 
 
 def _linear(array: np.ndarray, shape: Shape, wanted: slice, apart: int | None) -> np.ndarray:
@@ -214,7 +236,7 @@ def _nearest(array: np.ndarray, m: int, axis: int) -> np.ndarray:
     return np.take(array, nearest_indices(array.shape[axis], m), axis=axis)
 
 
-def slabs(length: int, voxels_a_row: int) -> Iterator[slice]:
-    """``range(length)`` in slices of as many rows as are worked on at once."""
-    rows = max(1, _SLAB_VOXELS // max(1, voxels_a_row))
+def slabs(length: int, voxels_a_row: int, at_once: int | None = None) -> Iterator[slice]:
+    """``range(length)`` in slices of as many rows as are worked on at once; at_once: other voxels than a CPU's."""
+    rows = max(1, (at_once or _SLAB_VOXELS) // max(1, voxels_a_row))
     return (slice(start, min(start + rows, length)) for start in range(0, length, rows))

@@ -16,7 +16,7 @@ from uniseg_model.checkpoint import Checkpoint
 from uniseg_model.cost import Pass
 from uniseg_model.engines import Tick
 from uniseg_model.engines.rules import PromptChoice
-from uniseg_model.memory import halved
+from uniseg_model.memory import halved, or_on_cpu
 from uniseg_model.options import Options
 from uniseg_model.packs.file import Pack
 from uniseg_model.preprocess import Prepared, Recipe, Restored
@@ -26,6 +26,7 @@ from uniseg_model.record import RunRecord, Stopwatch, peak_memory_gb
 from uniseg_model.sliding import Sweep, sweep_windows
 from uniseg_model.suitability import doubts
 from uniseg_model.tasks import Task
+from uniseg_model.tensors import in_memory
 from uniseg_model.volume import Shape
 from uniseg_model.walk import through_windows
 from uniseg_model.windows import Layout
@@ -84,7 +85,7 @@ class Run:
             groups.setdefault(self.recipe(task), []).append(task)
         return groups
 
-    def sweep(self, prepared: Prepared, tasks: list[Task], *, whole_head: bool) -> list[np.ndarray]:
+    def sweep(self, prepared: Prepared, tasks: list[Task], *, whole_head: bool) -> list[np.ndarray | Tensor]:
         """The class probabilities of each task; ``whole_head`` keeps classes beyond the task's."""
         focus = prepared.place_of(self.options.focus) if self.options.focus else None
         places = [self.checkpoint.place(task) for task in tasks]
@@ -109,12 +110,24 @@ class Run:
 
     def answers(
         self, prepared: Prepared, sweep: Sweep, show: Callable[[list[np.ndarray]], Mapping[str, np.ndarray]] | None = None
-    ) -> list[np.ndarray]:
+    ) -> list[np.ndarray | Tensor]:
         """The class probabilities of a sweep; see ``sliding.sweep_windows``."""
         with self.clock("predict"):
             probabilities, notes = sweep_windows(self.engine, prepared.array, sweep, self.progress, show)
         self.notes += notes
         return probabilities
+
+    def restored(self, prepared: Prepared, probabilities: np.ndarray | Tensor) -> Restored:
+        """The answer of one task on the image's own grid."""
+
+        def restore(values: np.ndarray | Tensor) -> Restored:
+            return prepared.restore(values, confidence=self.options.confidence)
+
+        with self.clock("restore"):
+            if isinstance(probabilities, np.ndarray):
+                return restore(probabilities)
+            note = "memory ran out on the way back to the image's grid; it went on on the CPU"
+            return or_on_cpu(lambda: restore(probabilities), lambda: restore(in_memory(probabilities)), note, self.notes)
 
     def through(
         self,
@@ -199,8 +212,12 @@ class Run:
     def prepared(self, recipe: Recipe) -> Prepared:
         """The image under a recipe."""
         self.progress(Progress("prepare"))
+        device, prepare = self.engine.device, self.session.prepare
         with self.clock("prepare"):
-            return self.session.prepare(recipe)
+            if device.type == "cpu":
+                return prepare(recipe)
+            note = "the image did not fit into the GPU's memory and was resampled on the CPU"
+            return or_on_cpu(lambda: prepare(recipe, device), lambda: prepare(recipe), note, self.notes)
 
     def split(self, shape: Shape, tasks: list[Task]) -> list[list[Task]]:
         """The tasks in parts whose class sums fit into memory together."""

@@ -3,7 +3,8 @@
 Window probabilities are weighted with a Gaussian and averaged, as in nnU-Net v1; a lone window is not weighted. Windows that hold
 nothing but one value, such as the air around a patient, have one answer: it is computed once and counts in each of their places. Only a
 true out-of-memory makes the work go on in a smaller way (fewer windows at once, then sums on the CPU), and each such
-step is told to the caller. Letters: C channels, K classes, z, y, x the prepared grid.
+step is told to the caller. What is summed on a GPU stays there, because it is labels that are wanted of it, and they are smaller.
+Letters: C channels, K classes, z, y, x the prepared grid.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from uniseg_model.blend import Blend, sums_bytes
 from uniseg_model.cost import room_for_sums_gb
 from uniseg_model.engines import Engine, Tick
 from uniseg_model.engines.rules import PromptChoice
-from uniseg_model.memory import halved, is_out_of_memory
+from uniseg_model.memory import halved, or_on_cpu
 from uniseg_model.progress import Progress, ProgressHook
 from uniseg_model.volume import Triple
 from uniseg_model.walk import through_windows
@@ -58,9 +59,10 @@ def sweep_windows(
     sweep: Sweep,
     progress: ProgressHook,
     show: Callable[[list[np.ndarray]], Mapping[str, np.ndarray]] | None = None,
-) -> tuple[list[np.ndarray], list[str]]:
+) -> tuple[list[np.ndarray | Tensor], list[str]]:
     """Class probabilities (K, z, y, x) float32 for each prompt over a prepared array (C, z, y, x), and what was stepped down.
 
+    They are arrays, or tensors on the GPU where they were summed there.
     Progress counts windows, parts of a window included; what the hook raises ends the work.
     show: makes a preview of the labels so far, (z, y, x) uint8 a prompt; without it there is none.
 
@@ -70,9 +72,11 @@ def sweep_windows(
     """
     layout = sweep.layout or Layout.over(array.shape[1:], engine.window, sweep.step)
     layout = layout.focused(sweep.focus) if sweep.focus else layout
-    weight = torch.from_numpy(layout.weight.copy())
     notes: list[str] = []
     blend = _roomy_blend(layout, sweep, engine.device, notes)
+    weight = torch.from_numpy(layout.weight.copy()).to(
+        blend.weights.device
+    )  # once: each copy would make the CPU wait for the GPU
     chosen = layout.with_body(array, sweep.body_share)
     total = len(chosen.starts)
     if left_out := len(layout.starts) - total:
@@ -101,16 +105,16 @@ def sweep_windows(
 def _roomy_blend(layout: Layout, sweep: Sweep, device: torch.device, notes: list[str]) -> Blend:
     """Sums where there is room: on the GPU, in memory, on disk."""
     if device.type != "cpu":
-        try:
-            return Blend(layout.block_shape, sweep.n_classes, device)
-        except Exception as exc:
-            if not is_out_of_memory(exc):
-                raise
-            notes.append("the sums did not fit on the GPU and are kept on the CPU")
+        return or_on_cpu(
+            lambda: Blend(layout.block_shape, sweep.n_classes, device),
+            lambda: _roomy_blend(layout, sweep, torch.device("cpu"), notes),
+            "the sums did not fit on the GPU and are kept on the CPU",
+            notes,
+        )
     needed_gb = sums_bytes(layout.block_shape, sweep.n_classes) / 1e9
     if on_disk := needed_gb > room_for_sums_gb(sweep.memory_gb):
         notes.append(f"memory is short: the {needed_gb:.2g} GB of sums were kept in a temporary file")
-    return Blend(layout.block_shape, sweep.n_classes, torch.device("cpu"), on_disk)
+    return Blend(layout.block_shape, sweep.n_classes, device, on_disk)
 
 
 def _step_down(batch: int, blend: Blend, notes: list[str], exc: Exception) -> int:

@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import product
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
 from uniseg_model.errors import OptionError
+from uniseg_model.tensors import Values, zeros
 from uniseg_model.volume import Shape, Triple
 
 MOST_KNOWN = 4  # constant windows whose answers are kept: of a CT there is one, air
@@ -70,15 +72,14 @@ class Layout:
         z, y, x = (at - side.start for at, side in zip(start, self.block, strict=True))
         return z, y, x
 
-    def on_grid(self, values: np.ndarray) -> np.ndarray:
+    def on_grid(self, values: Values) -> Values:
         """Values (..., z, y, x) of the block on the grid: a view where the block holds all of it, otherwise with 0 beyond."""
         lead, common = (slice(None),) * (values.ndim - 3), overlap(self.block, self.inside)
-        cut = values[(*lead, *seen_from(self.block, common))]
-        if cut.shape[-3:] == self.shape:
-            return cut
-        whole = np.zeros((*values.shape[:-3], *self.shape), values.dtype)
-        whole[(*lead, *seen_from(self.inside, common))] = cut
-        return whole
+        found: Any = values[(*lead, *seen_from(self.block, common))]
+        if found.shape[-3:] != self.shape:
+            cut, found = found, zeros((*values.shape[:-3], *self.shape), values)
+            found[(*lead, *seen_from(self.inside, common))] = cut
+        return found  # type: ignore[no-any-return]
 
     def cut(self, array: np.ndarray, start: Shape) -> np.ndarray:
         """One window (C, Z, Y, X) of an array (C, z, y, x) on the grid: a view where it lies inside, otherwise with 0 beyond."""

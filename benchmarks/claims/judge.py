@@ -12,6 +12,7 @@ from uniseg_model.network.uniseg import UniSegNet
 from uniseg_model.progress import ignore_progress
 from uniseg_model.sliding import Sweep, sweep_windows
 from uniseg_model.tasks import Task, TaskRegistry
+from uniseg_model.tensors import in_memory
 from uniseg_model.training.cache import PreparedCase
 
 STEP = 0.75  # from window to window, as a share of its side
@@ -31,7 +32,7 @@ def evaluate(net: UniSegNet, tasks: TaskRegistry, cases: Mapping[str, Sequence[P
         for shared in zip(*(cases[task.key] for task in group), strict=True):
             answers, _ = sweep_windows(engine, shared[0].image, sweep, ignore_progress)
             for task, case, probabilities in zip(group, shared, answers, strict=True):
-                _score(scores[task.key], probabilities.argmax(axis=0), case.labels)
+                _score(scores[task.key], in_memory(probabilities).argmax(axis=0), case.labels)
     return scores
 
 

@@ -26,6 +26,7 @@ from uniseg_model.prompts.learned import learned_prompts
 from uniseg_model.prompts.similarity import chance, similarity
 from uniseg_model.sliding import Sweep, sweep_windows
 from uniseg_model.tasks import Task
+from uniseg_model.tensors import in_memory
 
 SEEDS = range(3200, 3264)  # of no phantom that was trained on or judged with before
 SHARES = (0.25, 0.5, 0.75)
@@ -75,7 +76,7 @@ def _asked(model: Predictor, seed: int, tasks: list[Task], others: np.ndarray) -
         rules[f"blend {share:g}"] = Mixed(((liver, 1 - share), (spleen, share)))
     sweep = Sweep(tuple(rules.values()), (model.checkpoint.config.n_classes,) * len(rules))
     outputs, _ = sweep_windows(model.engine, prepared.array, sweep, ignore_progress)
-    return _compared(dict(zip(rules, outputs, strict=True)), tasks)
+    return _compared(dict(zip(rules, map(in_memory, outputs), strict=True)), tasks)
 
 
 def _compared(outputs: Mapping[str, np.ndarray], tasks: list[Task]) -> dict[str, float]:

@@ -343,10 +343,11 @@ def test_how_a_file_is_stored_does_not_change_the_labels(model: Predictor, ct: V
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
+@pytest.mark.parametrize("mirror", [False, True])
 @pytest.mark.parametrize("precision", ["float32", "float16", "bfloat16"])
-def test_gpu_agrees_with_the_cpu(model: Predictor, ct: Volume, precision: str) -> None:
+def test_gpu_agrees_with_the_cpu(model: Predictor, ct: Volume, precision: str, mirror: bool) -> None:
     on_gpu = Predictor(tiny_checkpoint(), device="cuda", precision=precision)
-    [there] = on_gpu.open(ct).segment(["liver"], Options(mirror=False))
-    [here] = model.open(ct).segment(["liver"])
+    options = Options(mirror=mirror)
+    [there], [here] = (one.open(ct).segment(["liver"], options) for one in (on_gpu, model))
     assert np.mean(there.labels == here.labels) > (0.999 if precision == "float32" else 0.95)
     assert there.record.peak_memory_gb["gpu"] > 0

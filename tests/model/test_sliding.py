@@ -21,7 +21,7 @@ from uniseg_model.engines.torch_engine import TorchEngine
 from uniseg_model.errors import OptionError, OutOfMemoryError
 from uniseg_model.memory import is_out_of_memory
 from uniseg_model.progress import Cancelled, Progress, ignore_progress
-from uniseg_model.sliding import Sweep, _step_down, sweep_windows
+from uniseg_model.sliding import Sweep, sweep_windows
 from uniseg_model.windows import Layout, importance, padding, window_starts
 
 
@@ -214,15 +214,68 @@ def test_error_without_a_word_is_named_by_its_type() -> None:
         sweep_windows(FormulaEngine((8, 8, 8), lack), np.ones((1, 8, 8, 8), np.float32), Sweep((0,), (1,)), ignore_progress)
 
 
-def test_with_one_window_at_once_the_sums_leave_the_gpu() -> None:
-    blend = Blend((8, 8, 8), [2], torch.device("cpu"))
-    blend.sums[0] += 3
-    blend.device = torch.device("cuda")  # as if they lay there
-    notes: list[str] = []
-    assert _step_down(1, blend, notes, torch.OutOfMemoryError("CUDA out of memory")) == 1
-    assert notes == ["memory ran out with one window at once; the sums moved to the CPU"]
-    assert blend.device.type == "cpu"
-    assert blend.sums[0].min() == 3
+class BlendOnGpu(Blend):
+    """Sums that say they lie on a GPU, while they do not say otherwise."""
+
+    def __post_init__(self) -> None:
+        said, self.device = self.device, torch.device("cpu")
+        super().__post_init__()
+        self.device = said
+
+    def add(self, start: tuple[int, int, int], outputs: Sequence[Tensor], weight: Tensor) -> None:
+        said, self.device = self.device, torch.device("cpu")
+        super().add(start, outputs, weight)
+        self.device = said
+
+
+class EngineOnGpu(FormulaEngine):
+    """Runs out of memory once for each of these batches."""
+
+    device = torch.device("cuda")
+    lacks: Sequence[int] = ()
+
+    def run(self, windows: Tensor, places: Sequence[int], *, mirror: bool, tick: Tick) -> list[Tensor]:
+        if len(windows) in self.lacks:
+            self.lacks = [n for n in self.lacks if n != len(windows)]
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return super().run(windows, places, mirror=mirror, tick=tick)
+
+
+@pytest.mark.parametrize("lacks", [(), (4,), (4, 2, 1)])
+def test_memory_of_a_gpu_that_runs_out_costs_windows_at_once_and_then_the_place_of_the_sums(
+    lacks: Sequence[int], rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array = rng.normal(size=(1, 16, 16, 16)).astype(np.float32)
+    sweep = Sweep((0,), (1,), batch=4)
+    [expected], _ = sweep_windows(FormulaEngine((8, 8, 8), one_more), array, sweep, ignore_progress)
+    monkeypatch.setattr("uniseg_model.sliding.Blend", BlendOnGpu)
+    engine = EngineOnGpu((8, 8, 8), one_more)
+    engine.lacks = lacks
+    [found], notes = sweep_windows(engine, array, sweep, ignore_progress)
+    assert isinstance(found, np.ndarray if 1 in lacks else Tensor)  # on the GPU, or all the way back on the CPU
+    assert np.array_equal(found, expected)
+    assert (
+        notes
+        == [
+            "memory ran out with 4 windows at once; went on with 2",
+            "memory ran out with 2 windows at once; went on with 1",
+            "memory ran out with one window at once; the sums moved to the CPU",
+        ][: len(lacks)]
+    )
+
+
+def test_sums_that_do_not_fit_on_a_gpu_are_kept_on_the_cpu(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    array = rng.normal(size=(1, 12, 8, 8)).astype(np.float32)
+
+    def full(shape: tuple[int, int, int], n_classes: Sequence[int], device: torch.device, on_disk: bool = False) -> Blend:
+        if device.type == "cuda":
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return Blend(shape, n_classes, device, on_disk)
+
+    monkeypatch.setattr("uniseg_model.sliding.Blend", full)
+    [found], notes = sweep_windows(EngineOnGpu((8, 8, 8), one_more), array, Sweep((0,), (1,)), ignore_progress)
+    np.testing.assert_allclose(found[0], array[0] + 1, atol=1e-5)
+    assert notes == ["the sums did not fit on the GPU and are kept on the CPU"]
 
 
 def test_a_preview_shows_the_windows_that_are_done_and_the_nearest_are_done_first() -> None:

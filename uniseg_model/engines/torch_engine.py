@@ -1,4 +1,8 @@
-"""The reference engine: the network as it is, in torch, on a CPU or a CUDA GPU."""
+"""The reference engine: the network as it is, in torch, on a CPU or a CUDA GPU.
+
+On a GPU mirrored copies of few windows are computed together, and the CPU is one decoding ahead of it: it cuts the next windows
+meanwhile, and progress, which is told then, is never further ahead than that. Its speed is not measured.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +18,15 @@ from uniseg_model.cost import free_memory_gb
 from uniseg_model.engines import Tick
 from uniseg_model.engines.rules import PromptChoice, PromptRule, reader_of, rule_of
 from uniseg_model.errors import DeviceError, OptionError
+from uniseg_model.memory import is_out_of_memory
 from uniseg_model.network.pack import PackedNet
 from uniseg_model.network.sensitivity import sensitivity
 from uniseg_model.network.uniseg import UniSegNet
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
-FLIPS = [  # axes to mirror: none first, then the seven other ways
+Axes = tuple[int, ...]
+FLIPS: list[Axes] = [  # axes to mirror: none first, then the seven other ways
     tuple(axis for axis, flip in zip((4, 3, 2), flips, strict=True) if flip) for flips in product((False, True), repeat=3)
 ]
 _MOST_WINDOWS = 8  # at once: beyond it a GPU is full anyway
@@ -46,6 +52,8 @@ class TorchEngine:
         self.encoding = 0.35  # measured: 26 % of a window with one task
         self.window = net.config.window
         self._net = net.to(self.device)
+        self._most_flips = len(FLIPS)  # at once; fewer after memory ran out
+        self._asked: torch.cuda.Event | None = None  # the end of the last decoding that the GPU was asked for
 
     def best_batch(self) -> int:
         """On a CPU 1, or 2 of a small network; on a GPU as many as half of the free memory is likely to hold."""
@@ -66,22 +74,53 @@ class TorchEngine:
     def run(self, windows: Tensor, prompts: Sequence[PromptChoice], *, mirror: bool, tick: Tick) -> list[Tensor]:
         """See :meth:`Engine.run`."""
         flips = FLIPS if mirror else FLIPS[:1]
+        while True:
+            at_once = min(len(flips), self._flips_at_once(len(windows)))
+            try:
+                return self._mean(windows, prompts, [flips[i : i + at_once] for i in range(0, len(flips), at_once)], tick)
+            except Exception as exc:
+                if at_once == 1 or not is_out_of_memory(exc):
+                    raise
+            self._most_flips = at_once // 2
+
+    def _flips_at_once(self, n_windows: int) -> int:
+        """Mirrored copies of so many windows that are computed together: on a GPU as many as it has room for, on a CPU one."""
+        return min(self._most_flips, max(1, self.best_batch() // n_windows)) if self.device.type == "cuda" else 1
+
+    def _mean(self, windows: Tensor, prompts: Sequence[PromptChoice], groups: list[list[Axes]], tick: Tick) -> list[Tensor]:
+        """The mean over all groups of axes to mirror; those of a group are computed together."""
         rules = [(rule_of(choice), self._net.decoder_of(reader_of(choice))) for choice in prompts]
-        means: list[Tensor] = []
+        n_flips, means = sum(map(len, groups)), list[Tensor]()
         with torch.inference_mode(), self._autocast():
-            windows = windows.to(self.device)
-            for i, axes in enumerate(flips):
-                features = self._net.encode(windows.flip(axes))
-                task_prompts = self._net.prompts(features)
+            windows = self._there(windows)
+            for i, group in enumerate(groups):
+                features = self._net.encode(torch.cat([windows.flip(axes) for axes in group]))
+                task_prompts = self._net.prompts(features).chunk(len(group))
                 for j, (rule, decoder) in enumerate(rules):
-                    logits = decoder.decode(features, rule.choose(task_prompts, axes))
-                    share = logits.float().softmax(dim=1).flip(axes) / len(flips)
-                    if i == 0:
-                        means.append(share)
-                    else:
-                        means[j] += share
-                    tick((i * len(rules) + j + 1) / (len(flips) * len(rules)))
+                    chosen = torch.cat([rule.choose(own, axes) for own, axes in zip(task_prompts, group, strict=True)])
+                    shares = decoder.decode(features, chosen).float().softmax(dim=1).chunk(len(group))
+                    for axes, share in zip(group, shares, strict=True):
+                        share = share.flip(axes) / n_flips
+                        if len(means) == j:
+                            means.append(share)
+                        else:
+                            means[j] += share
+                    self._wait_for_last()
+                    tick((i * len(rules) + j + 1) / (len(groups) * len(rules)))
         return means
+
+    def _there(self, windows: Tensor) -> Tensor:
+        """The windows on the device; nobody waits for a GPU to have them."""
+        if self.device.type != "cuda" or windows.device.type != "cpu":
+            return windows.to(self.device)
+        return windows.pin_memory().to(self.device, non_blocking=True)
+
+    def _wait_for_last(self) -> None:
+        """Wait until a GPU has done all that it was asked for before the last decoding."""
+        if self.device.type == "cuda":
+            before, self._asked = self._asked, torch.cuda.current_stream(self.device).record_event()
+            if before:
+                before.synchronize()
 
     def prompts(self, windows: Tensor) -> Tensor:
         """See :meth:`Engine.prompts`."""

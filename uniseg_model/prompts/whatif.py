@@ -16,6 +16,7 @@ from uniseg_model.preprocess import Prepared, best_class
 from uniseg_model.prompts.changes import Change, Own
 from uniseg_model.regions import Region, Scope
 from uniseg_model.segmentation import Segmentation, agreement
+from uniseg_model.tensors import in_memory
 from uniseg_model.windows import Slices, overlap, seen_from
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def make_what_if(run: Run, change: Change, region: Region) -> WhatIf:
     rules = [Read(c.rule(place(task), lambda key: place(known[key]), shape), place(task)) for c in (Own(), change)]
     prepared = run.prepared(run.recipe(task))
     scope = region.scope(prepared, run.layout(prepared), run.session.volume.shape)
-    both = run.answers(prepared, run.sweep_of(rules, [task.n_classes] * 2, scope.layout))
+    both = [in_memory(one) for one in run.answers(prepared, run.sweep_of(rules, [task.n_classes] * 2, scope.layout))]
     with run.clock("restore"):
         labels, probability_change, mean_change = _compared(prepared, both, scope)
     records = [run.record(**c.to_dict(), **region.to_dict()) for c in (Own(), change)]
