@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import argparse
 import os
+from itertools import chain
 from pathlib import Path
 
 from benchmarks.engine import measured
 from benchmarks.rows import ROWS, Row, run_row
-from uniseg_model.files import whole_file
+from benchmarks.speed import print_table
 
 _HEAD = "| work | reference | ours | ratio | to reach | seen beside |\n|---|---|---|---|---|---|"
 
@@ -26,14 +27,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("-o", "--out", type=Path)
     given = parser.parse_args()
-    lines = [_HEAD]
-    print(_HEAD, flush=True)
-    for name in given.rows or ROWS:
-        lines.append(line_of(name, given.threads, given.image))
-        print(lines[-1], flush=True)
-        if given.out:
-            with whole_file(given.out) as path:
-                path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    table = (line_of(name, given.threads, given.image) for name in given.rows or ROWS)
+    print_table(chain([_HEAD], table), given.out)
 
 
 def line_of(name: str, threads: int, image: str | None) -> str:

@@ -13,6 +13,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +22,17 @@ import torch
 
 from benchmarks import reference, speed
 from benchmarks.engine import CT_SHAPE, CT_SPACING_MM, TARGET_MM
-from benchmarks.speed import Row, compared, large_ct, scan, timed
+from benchmarks.speed import LARGE_CT, Row, compared, large_ct, print_table, scan, timed
 from uniseg_model.checkpoint import load_checkpoint, untrained
 from uniseg_model.embedded import embedded_weights
-from uniseg_model.files import whole_file
 from uniseg_model.network.config import NetworkConfig
 from uniseg_model.predictor import Options, Predictor
-from uniseg_model.preprocess import Recipe, prepare
+from uniseg_model.preprocess import prepare
 from uniseg_model.resample import coarse_axis
 from uniseg_model.volume import Shape
 
 _HEAD = "| work | reference | ours | ratio | seen beside |\n|---|---|---|---|---|"
 _ROUNDS = 3  # the quickest counts; the first finds everything cold
-_WAYS_RECIPE = Recipe(TARGET_MM, ("hu",), "stored")
 
 
 @dataclass(frozen=True)
@@ -64,8 +63,8 @@ def rows(setting: Setting) -> Iterator[tuple[str, Row]]:
 def way_in(setting: Setting) -> Row:
     """A large CT to the network's grid."""
     volume = large_ct(setting.shape)
-    there_s, there = best(lambda: prepare(volume, _WAYS_RECIPE, torch.device(setting.device)))
-    here_s, here = best(lambda: prepare(volume, _WAYS_RECIPE))
+    there_s, there = best(lambda: prepare(volume, LARGE_CT, torch.device(setting.device)))
+    here_s, here = best(lambda: prepare(volume, LARGE_CT))
     reference_s, _ = timed(lambda: reference.prepare(volume.array[0], here.shape, coarse_axis(CT_SPACING_MM, TARGET_MM)))
     apart = np.abs(there.array - here.array).max()
     return compared(reference_s, there_s, f"on the CPU {here_s:.2f} s, numbers apart by {apart:.0e}")
@@ -73,7 +72,7 @@ def way_in(setting: Setting) -> Row:
 
 def way_back(setting: Setting) -> Row:
     """Three class probabilities to a large CT's grid, and the best of them."""
-    prepared = prepare(large_ct(setting.shape), _WAYS_RECIPE)
+    prepared = prepare(large_ct(setting.shape), LARGE_CT)
     probabilities = np.random.default_rng(0).random((3, *prepared.shape), np.float32)
     summed = torch.from_numpy(probabilities).to(setting.device)
     there_s, there = best(lambda: prepared.restore(summed))
@@ -118,14 +117,9 @@ def main() -> None:
         sys.exit(
             f"this measures a CUDA GPU, and torch {torch.__version__} sees none: install a CUDA build of torch and the driver."
         )
-    lines = [described(), "", *_HEAD.splitlines()]
-    print("\n".join(lines), flush=True)
-    for work, row in rows(Setting("cuda", given.image)):
-        lines.append(f"| {work} | {row.reference} | {row.ours} | {row.ratio} | {row.note} |")
-        print(lines[-1], flush=True)
-        if given.out:
-            with whole_file(given.out) as path:
-                path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    found = rows(Setting("cuda", given.image))
+    table = (f"| {work} | {row.reference} | {row.ours} | {row.ratio} | {row.note} |" for work, row in found)
+    print_table(chain([described(), "", _HEAD], table), given.out)
 
 
 if __name__ == "__main__":

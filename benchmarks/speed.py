@@ -6,8 +6,9 @@ A row runs in a process of its own, so that its memory is its own and nothing is
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from benchmarks import reference
 from benchmarks.engine import CT_SHAPE, CT_SPACING_MM, TARGET_MM, best_of_three
 from benchmarks.scale import Peaks
 from uniseg_model.checkpoint import untrained
+from uniseg_model.files import whole_file
 from uniseg_model.io import read_volume
 from uniseg_model.network.config import NetworkConfig
 from uniseg_model.phantom import make_phantom
@@ -27,6 +29,8 @@ from uniseg_model.record import peak_memory_gb
 from uniseg_model.resample import coarse_axis
 from uniseg_model.suitability import suitable_tasks
 from uniseg_model.volume import Shape, Volume
+
+LARGE_CT = Recipe(TARGET_MM, ("hu",), "stored")  # how the large CT is prepared
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,17 @@ def timed(work: Callable[[], Any]) -> tuple[float, Any]:
 def _settle() -> None:
     if torch.cuda.is_initialized():
         torch.cuda.synchronize()
+
+
+def print_table(lines: Iterable[str], out: Path | None) -> None:
+    """Print each line as soon as it is known, and keep the file up to it whole."""
+    told: list[str] = []
+    for line in lines:
+        told.append(line)
+        print(line, flush=True)
+        if out:
+            with whole_file(out) as path:
+                path.write_text("\n".join(told) + "\n", encoding="utf-8")
 
 
 def compared(reference_s: float, ours_s: float, note: str = "") -> Row:
@@ -95,7 +110,7 @@ def window(model: Predictor) -> Row:
 
 def prepare_row(path: str | None) -> Row:
     """512 x 512 x 200 voxels at 0.8 x 0.8 x 2.5 mm to 1.5 x 1.5 x 3 mm."""
-    volume, recipe, shape = large_ct(), Recipe(TARGET_MM, ("hu",), "stored"), new_shape(CT_SHAPE, CT_SPACING_MM, TARGET_MM)
+    volume, recipe, shape = large_ct(), LARGE_CT, new_shape(CT_SHAPE, CT_SPACING_MM, TARGET_MM)
     ours_s = best_of_three(lambda: prepare(volume, recipe))
     reference_s, known = timed(lambda: reference.prepare(volume.array[0], shape, coarse_axis(CT_SPACING_MM, TARGET_MM)))
     return compared(reference_s, ours_s, f"numbers differ by {np.abs(prepare(volume, recipe).array[0] - known).max():.0e}")
@@ -103,7 +118,7 @@ def prepare_row(path: str | None) -> Row:
 
 def restore_row(path: str | None) -> Row:
     """Three class probabilities back to 512 x 512 x 200 voxels, and the best of them."""
-    prepared = prepare(large_ct(), Recipe(TARGET_MM, ("hu",), "stored"))
+    prepared = prepare(large_ct(), LARGE_CT)
     probabilities = np.random.default_rng(0).random((3, *prepared.shape), np.float32)
     peaks = Peaks()
     peaks(Progress("ours"))

@@ -12,7 +12,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from orientations import oriented_affine
-from tiny import TINY, ct_volume, tiny_checkpoint
+from tiny import TINY, tiny_checkpoint
 
 from uniseg_model import resample
 from uniseg_model.blend import Blend
@@ -48,16 +48,6 @@ def whole(probabilities: Any, shape: Shape, apart: int | None) -> np.ndarray:
 def both_ways(prepared: Prepared, probabilities: np.ndarray) -> tuple[Restored, Restored]:
     given = torch.from_numpy(probabilities.copy())
     return prepared.restore(probabilities, confidence=True), prepared.restore(given, confidence=True)
-
-
-@pytest.fixture(scope="module")
-def model() -> Predictor:
-    return Predictor(tiny_checkpoint(), device="cpu")
-
-
-@pytest.fixture
-def ct(rng: np.random.Generator) -> Volume:
-    return ct_volume(rng)
 
 
 # The way in ------------------------------------------------------------------------------------------------------------

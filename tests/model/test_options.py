@@ -46,11 +46,6 @@ def test_options_outside_their_range_are_refused(wrong: dict[str, object], said:
         Options(**wrong)  # type: ignore[arg-type]
 
 
-@pytest.fixture(scope="module")
-def model() -> Predictor:
-    return Predictor(tiny_checkpoint(), device="cpu")
-
-
 def half_air(n_channels: int, rng: np.random.Generator) -> Volume:
     """Five windows at the liver's spacing, three of them nothing but air."""
     array = np.full((n_channels, 32, 64, 192), -1000, np.float32)

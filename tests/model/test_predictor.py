@@ -21,16 +21,6 @@ from uniseg_model.tasks import builtin_tasks
 from uniseg_model.volume import Volume
 
 
-@pytest.fixture(scope="module")
-def model() -> Predictor:
-    return Predictor(tiny_checkpoint(), device="cpu")
-
-
-@pytest.fixture
-def ct(rng: np.random.Generator) -> Volume:
-    return ct_volume(rng)
-
-
 def volume_for(key: str, rng: np.random.Generator) -> Volume:
     n = len(builtin_tasks()[key].modalities)
     return Volume(

@@ -23,11 +23,6 @@ ALONE = Options(batch=1)  # so that windows meet the same kernels whatever stand
 OTHERS: list[Change] = [Swap("spleen"), Swap("brain"), Zero(), Blend("spleen", 0.5), Shuffle(1), Foreign(np.ones((2, 2, 2)))]
 
 
-@pytest.fixture(scope="module")
-def model() -> Predictor:
-    return Predictor(tiny_checkpoint(), device="cpu")
-
-
 @pytest.fixture
 def session(model: Predictor, rng: np.random.Generator) -> Session:
     """Four windows."""

@@ -8,7 +8,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QWidget
 from superqt import QCollapsible
 
-from uniseg_app.napari_plugin.parts import named_for_all, say, text
+from uniseg_app.napari_plugin.parts import keep_narrow, named_for_all, say, text
 from uniseg_app.run_options import STEP, STEP_COUNTS_MORE, STEPS, WORK, WORKS, asked_options
 from uniseg_model.errors import OptionError
 from uniseg_model.options import Options
@@ -94,5 +94,5 @@ def _named(asked: ValueWidget, name: str, tip: str = "") -> QWidget:
     """The Qt widget of a value, with a name and a tip; a choice does not widen the dock, however long its entries are."""
     widget = asked.native
     if isinstance(widget, QComboBox):
-        widget.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        keep_narrow(widget)
     return named_for_all(widget, name, tip)

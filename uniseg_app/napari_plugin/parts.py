@@ -57,9 +57,14 @@ def combo_box(name: str, entries: Sequence[str] = ()) -> QComboBox:
     """A choice that does not widen the dock, however long its entries are."""
     made = QComboBox()
     made.addItems(list(entries))
-    made.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    keep_narrow(made)
     named_for_all(made, name)
     return made
+
+
+def keep_narrow(choice: QComboBox) -> None:
+    """Let a choice be narrower than its longest entry."""
+    choice.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
 
 
 def slider(name: str, n_steps: int, tip: str = "") -> QSlider:
