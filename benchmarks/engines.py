@@ -16,6 +16,8 @@ import copy
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -24,12 +26,13 @@ from torch import Tensor, nn
 from benchmarks import reference
 from uniseg_model.checkpoint import Checkpoint, load_checkpoint, untrained
 from uniseg_model.embedded import embedded_weights
-from uniseg_model.engines import openvino_graphs
+from uniseg_model.engines import openvino_layers as layers
 from uniseg_model.engines.choice import make_engine
 from uniseg_model.engines.openvino_compiled import Compiler
 from uniseg_model.engines.openvino_engine import OpenVINOEngine
 from uniseg_model.engines.openvino_quietly import openvino
 from uniseg_model.engines.torch_engine import TorchEngine
+from uniseg_model.network.blocks import SLOPE
 from uniseg_model.network.config import NetworkConfig
 from uniseg_model.network.uniseg import UniSegNet
 
@@ -68,24 +71,21 @@ def _group_normed(module: nn.Module) -> nn.Module:
     return module
 
 
-def with_mvn(checkpoint: Checkpoint) -> OpenVINOEngine:
-    """OpenVINO with its own layer for the norm."""
-
-    def normalised(x: object, norm: nn.InstanceNorm3d) -> object:
-        op = openvino_graphs.op
-        y = op.mvn(x, op.constant(np.array([2, 3, 4])), True, norm.eps, "inside_sqrt")
-        scale, shift = (op.constant(part.numpy().reshape(1, -1, 1, 1, 1)) for part in (norm.weight, norm.bias))
-        return op.prelu(op.add(op.multiply(y, scale), shift), op.constant(np.array([0.01], np.float32)))
-
-    exact, reading = openvino_graphs._normalised, Compiler._read
-    try:
-        openvino_graphs._normalised, Compiler._read = normalised, lambda self, path: None
-        keeping, Compiler._keep = Compiler._keep, lambda self, path, made: None
-        engine = OpenVINOEngine(checkpoint.network(), ["mvn"])
+def with_others(checkpoint: Checkpoint, **others: Any) -> Compute:
+    """OpenVINO with other functions in place of those of its layers; nothing of it is kept on the disk."""
+    nothing_kept = {"_read": lambda self, path: None, "_keep": lambda self, path, made: None}
+    with mock.patch.multiple(layers, **others), mock.patch.multiple(Compiler, **nothing_kept):
+        engine = OpenVINOEngine(checkpoint.network(), ["other"])
         engine.compile()
-        return engine
-    finally:
-        openvino_graphs._normalised, Compiler._read, Compiler._keep = exact, reading, keeping
+        return as_engine(engine)
+
+
+def _by_mvn(x: layers.Map, norm: nn.InstanceNorm3d) -> layers.Map:
+    """The norm as OpenVINO's own layer."""
+    op = layers.op
+    y = op.mvn(x.node, layers.axes(0), True, norm.eps, "inside_sqrt")
+    y = op.add(op.multiply(y, layers.constant(norm.weight)), layers.constant(norm.bias))
+    return layers.Map(op.prelu(y, op.constant(np.array([SLOPE], np.float32))), x.space, x.n)
 
 
 def compare(network: str, threads: int, rounds: int, n_tasks: int, few: bool) -> None:
@@ -105,7 +105,8 @@ def compare(network: str, threads: int, rounds: int, n_tasks: int, few: bool) ->
     make_engine(checkpoint, "openvino", "cpu", "float32")
     print(f"OpenVINO engine: made in {first_s:.1f} s, from the disk in {time.perf_counter() - began_s:.1f} s")
     if not few:
-        ways["OpenVINO, float32, its own MVN"] = as_engine(with_mvn(checkpoint))
+        ways["OpenVINO, convolutions without tiles"] = with_others(checkpoint, slices_of_tile=lambda z, n_channels: 1)
+        ways["OpenVINO, its own MVN"] = with_others(checkpoint, normalised=_by_mvn)
     arithmetic = openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if "BF16" in arithmetic:
         ways["OpenVINO engine, bfloat16"] = as_engine(make_engine(checkpoint, "openvino", "cpu", "bfloat16")[0])  # type: ignore[arg-type]
@@ -119,7 +120,7 @@ def compare(network: str, threads: int, rounds: int, n_tasks: int, few: bool) ->
             best[name] = tuple(map(min, best[name], taken_s))
     exact = _in_float64(net, window, places) if network == "demo" else answers["torch, as the original"]
     print(
-        f"{f'{network}, {net.config.window}, {n_tasks} task(s)':34}{'seconds':>9}{'times':>7}{'CPU s':>9}{'times':>7}{'probability apart':>19}{'other labels':>14}"
+        f"{f'{network}, {net.config.window}, {n_tasks} task(s)':37}{'seconds':>9}{'times':>7}{'CPU s':>9}{'times':>7}{'probability apart':>19}{'other labels':>14}"
     )
     first = best["torch, as the original"]
     for name, (wall_s, cpu_s) in best.items():
@@ -127,7 +128,7 @@ def compare(network: str, threads: int, rounds: int, n_tasks: int, few: bool) ->
         others = sum(int((a.argmax(1) != b.argmax(1)).sum()) for a, b in zip(answers[name], exact, strict=True))
         share = others / sum(a[:, 0].numel() for a in exact)
         print(
-            f"{name:34}{wall_s:9.2f}{first[0] / wall_s:7.2f}{cpu_s:9.2f}{first[1] / cpu_s:7.2f}{apart:19.1e}{share:14.4%}",
+            f"{name:37}{wall_s:9.2f}{first[0] / wall_s:7.2f}{cpu_s:9.2f}{first[1] / cpu_s:7.2f}{apart:19.1e}{share:14.4%}",
             flush=True,
         )
 
@@ -172,7 +173,7 @@ def labels(images: Sequence[Path]) -> None:
     models = [Predictor(checkpoint, device="cpu", engine=name) for name in ("torch", "openvino")]
     cases = [(f"phantom, {key}", make_phantom(key, 101).volume, key) for key in ("liver", "prostate", "brain", "whole_body")]
     cases += [(path.name, read_volume(path), key) for path in images for key in _keys(path)]
-    print(f"{'':34}{'voxels':>10}{'probability apart':>19}{'other labels':>14}{'largest margin of those':>25}")
+    print(f"{'':37}{'voxels':>10}{'probability apart':>19}{'other labels':>14}{'largest margin of those':>25}")
     for name, volume, key in cases:
         task = checkpoint.tasks[key]
         prepared = models[0].open(volume).prepare(Recipe.of(task))
@@ -181,7 +182,7 @@ def labels(images: Sequence[Path]) -> None:
         second, best = np.sort(a, axis=0)[-2:]
         other = a.argmax(0) != b.argmax(0)
         margin = float((best - second)[other].max()) if other.any() else 0.0
-        print(f"{name + ', ' + key:34}{other.size:10}{np.abs(a - b).max():19.1e}{other.sum():14}{margin:25.1e}", flush=True)
+        print(f"{name + ', ' + key:37}{other.size:10}{np.abs(a - b).max():19.1e}{other.sum():14}{margin:25.1e}", flush=True)
 
 
 def _keys(path: Path) -> list[str]:
