@@ -13,15 +13,16 @@ Letters: C channels or classes, Z, Y, X old axes, z, y, x new ones.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import ndimage
 
 from uniseg_model.tensors import Values
-from uniseg_model.threads import all_side_by_side, side_by_side
+from uniseg_model.threads import Scratch, all_side_by_side, side_by_side
 from uniseg_model.volume import Shape, Triple
 
 if TYPE_CHECKING:
@@ -96,14 +97,15 @@ def resample_into(out: np.ndarray, image: np.ndarray, apart: int | None, device:
 
 def _slice_by_slice(image: np.ndarray, out: np.ndarray) -> None:
     """Cubic within each slice along Z, then the clip to the slice's range; of the slices those that are nearest to a new one."""
-    chosen = nearest_indices(len(image), len(out))
+    chosen, scratch = nearest_indices(len(image), len(out)), Scratch()
 
     def resample(slab: slice) -> None:
-        used, back = np.unique(chosen[slab], return_inverse=True)
-        values = image[used]
-        low, high = values.min(axis=(1, 2), keepdims=True), values.max(axis=(1, 2), keepdims=True)
-        flat = _along(_along(values.astype(np.float64), out.shape[2], 2), out.shape[1], 1)
-        out[slab] = np.clip(flat, low, high, out=flat)[back]
+        for place, rows in groupby(range(slab.start, slab.stop), key=chosen.__getitem__):
+            old = image[place]
+            lines = _along(scratch.copy("old", old), out.shape[2], 1, empty=partial(scratch.array, "lines"))
+            flat = _along(lines, out.shape[1], 0, empty=partial(scratch.array, "flat"))
+            for row in rows:
+                np.clip(flat, old.min(), old.max(), out=out[row], casting="same_kind")
 
     all_side_by_side(resample, slabs(len(out), image[0].size + out[0].size))
 
@@ -159,13 +161,15 @@ def matrix_bands(n: int, m: int, order: int) -> list[tuple[slice, slice, np.ndar
     return [(rows, old, np.ascontiguousarray(matrix[rows, old])) for rows, old in zip(blocks, needed, strict=True)]
 
 
-def _along(array: np.ndarray, m: int, axis: int, order: int = 3) -> np.ndarray:
-    """A float64 array with ``m`` samples along ``axis``; itself when that changes nothing."""
+def _along(
+    array: np.ndarray, m: int, axis: int, order: int = 3, empty: Callable[[tuple[int, ...]], np.ndarray] = np.empty
+) -> np.ndarray:
+    """A float64 array with ``m`` samples along ``axis``, in an array that ``empty`` makes; itself when that changes nothing."""
     n = array.shape[axis]
     if n == m:
         return array
     before, after = array.shape[:axis], array.shape[axis + 1 :]
-    out = np.empty((*before, m, *after))
+    out = empty((*before, m, *after))
     if after:
         layers, new_layers = array.reshape(-1, n, math.prod(after)), out.reshape(-1, m, math.prod(after))
         for rows, old, block in matrix_bands(n, m, order):

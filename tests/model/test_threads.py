@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 import torch
 
-from uniseg_model.threads import all_side_by_side, side_by_side
+from uniseg_model.threads import Scratch, all_side_by_side, side_by_side
 
 
 @pytest.fixture(params=[1, 3])
@@ -49,3 +51,17 @@ def test_the_first_error_comes_out(n_threads: int) -> None:
 def test_it_runs_in_other_threads_only_where_there_are_several(n_threads: int) -> None:
     found = set(side_by_side(lambda part: threading.current_thread() is threading.main_thread(), range(4)))
     assert found == {n_threads == 1}
+
+
+def test_a_scratch_array_is_the_thread_s_own_and_used_again() -> None:
+    scratch = Scratch()
+    first = scratch.array("lines", (3, 4))
+    first[...] = 1
+    assert scratch.array("lines", (2, 5)).base is first.base  # smaller: the same memory
+    assert scratch.array("flat", (3, 4)).base is not first.base
+    assert scratch.array("lines", (4, 4)).base is not first.base  # larger: new memory
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(scratch.copy, "lines", np.full((4, 4), 2, np.float32)).result()
+    assert other.dtype == np.float64
+    assert (other == 2).all()
+    assert other.base is not scratch.array("lines", (4, 4)).base
