@@ -343,14 +343,19 @@ class Server:
         self.environment.pop("UNISEG_WEIGHTS", None)
 
     def begin(self, *arguments: str) -> Server:
-        """Start it, and wait until it listens. arguments: of Python."""
+        """Start it, look at it at once, and wait until the page is made. arguments: of Python."""
+        import httpx
+
         with (self.folder / "log").open("a") as log:
             self.process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, stderr=log,
                                             text=True, env=self.environment)  # fmt: skip
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        assert line.startswith("The page is at "), f"the page did not start: {line}{self.log}"
-        self.url = line.split()[4]
+        assert line.startswith("Starting. The page comes at "), f"the page did not start: {line}{self.log}"
+        self.url = line.split()[5]
+        self.seen_early = httpx.get(self.url, timeout=60)
+        line = self.process.stdout.readline()
+        assert line.startswith(f"The page is at {self.url} "), f"the page did not start: {line}{self.log}"
         return self
 
     @property

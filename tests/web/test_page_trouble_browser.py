@@ -82,6 +82,11 @@ BAD = {
 }
 
 
+def test_who_comes_before_the_page_is_made_is_told_so(server: Server) -> None:
+    assert server.seen_early.status_code == 503
+    assert "UniSeg is starting" in server.seen_early.text
+
+
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_file_is_refused_in_words_and_the_next_good_one_is_taken(dropped: Callable[..., str], name: str) -> None:
     content, why = BAD[name]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+from http.client import HTTPConnection, HTTPResponse
 
 import pytest
 
 pytest.importorskip("gradio")
 
 from uniseg_app.web_demo.app import WebRequest, _once, serve
+from uniseg_app.web_demo.waiting import waiting_page
 from uniseg_model.errors import OptionError
 
 
@@ -31,3 +33,37 @@ def test_the_first_picture_is_told_once() -> None:
     tell()
     tell()
     assert told == ["picture"]
+
+
+def asked(listener: socket.socket, method: str = "GET") -> tuple[HTTPResponse, bytes]:
+    connection = HTTPConnection("127.0.0.1", listener.getsockname()[1], timeout=30)
+    connection.request(method, "/any/place")
+    answer = connection.getresponse()
+    return answer, answer.read()
+
+
+def test_who_comes_early_is_told_to_wait_and_asks_again_by_itself() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, waiting_page(listener):
+        answer, page = asked(listener)
+        assert (answer.status, answer.headers["Refresh"], answer.headers["Retry-After"]) == (503, "1", "1")
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert b"UniSeg is starting" in page
+        assert b"Not a medical device" in page
+        assert asked(listener, "HEAD")[1] == b""
+
+
+def test_a_visitor_who_says_nothing_keeps_nobody_out() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, waiting_page(listener):
+        with socket.create_connection(listener.getsockname()), socket.create_connection(listener.getsockname()) as gone:
+            gone.close()
+            assert asked(listener)[0].status == 503
+
+
+def test_who_comes_when_the_wait_is_over_is_left_to_the_page() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        with waiting_page(listener):
+            assert asked(listener)[0].status == 503
+        with socket.create_connection(listener.getsockname()) as visitor:
+            visitor.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            with listener.accept()[0] as heard:
+                assert heard.recv(100).startswith(b"GET /")

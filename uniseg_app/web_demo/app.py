@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from uniseg_app.backend import Backend
 from uniseg_app.job_log import JobLog
 from uniseg_app.web_demo.offline import offline_environment
 from uniseg_app.web_demo.private import PrivateFolder, end_on_sigterm, private_folder
+from uniseg_app.web_demo.waiting import waiting_page
 from uniseg_model.errors import OptionError
 
 if TYPE_CHECKING:
@@ -66,17 +67,27 @@ def serve(request: WebRequest, tell: Callable[[str], None]) -> None:
         raise OptionError(f"the page would be open to everybody who reaches {request.host}",
                           hint="Name a file of users with --auth, or listen on 127.0.0.1.")  # fmt: skip
     _places(request)  # refused before anything takes time
-    with _listening(request) as listener, _private() as private, _backend(request) as backend:
-        from uniseg_app.web_demo import texts
-        from uniseg_app.web_demo.examples import first_example
-        from uniseg_app.web_demo.segment_tab import Welcome
-        from uniseg_app.web_demo.server import run
+    with _listening(request) as listener, ExitStack() as kept:
+        url = f"http://{_shown(request.host)}:{listener.getsockname()[1]}/"
+        tell(f"Starting. The page comes at {url}")
+        with waiting_page(listener):
+            from uniseg_app.web_demo.server import run
 
-        first = first_example(backend, segmented=request.segmented)
-        notice = texts.lost(backend.log.lost()) if backend.log else ""
-        app = create_app(request, backend, private, Welcome(first, notice, _once(lambda: tell(f"First picture in a browser {time.monotonic() - began_s:.1f} s after the start."))))  # fmt: skip
-        tell(f"The page is at http://{_shown(request.host)}:{listener.getsockname()[1]}/ ({time.monotonic() - began_s:.1f} s after the start). Press Ctrl-C to end.")  # fmt: skip
+            private, backend = kept.enter_context(_private()), kept.enter_context(_backend(request))
+            seen = _once(lambda: tell(f"First picture in a browser {time.monotonic() - began_s:.1f} s after the start."))
+            app = create_app(request, backend, private, _welcome(request, backend, seen))
+        tell(f"The page is at {url} ({time.monotonic() - began_s:.1f} s after the start). Press Ctrl-C to end.")
         run(app, listener)
+
+
+def _welcome(request: WebRequest, backend: Backend, seen: Callable[[], None]) -> Welcome:
+    from uniseg_app.web_demo import texts
+    from uniseg_app.web_demo.examples import first_example
+    from uniseg_app.web_demo.segment_tab import Welcome
+
+    return Welcome(
+        first_example(backend, segmented=request.segmented), texts.lost(backend.log.lost()) if backend.log else "", seen
+    )
 
 
 def create_app(request: WebRequest, backend: Backend, private: PrivateFolder, welcome: Welcome):  # type: ignore[no-untyped-def]
