@@ -325,6 +325,7 @@ def command_line(*arguments: str | Path) -> None:
     from uniseg_app.cli import main
 
     with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("UNISEG_ENGINE", raising=False)
         patch.setattr(sys, "argv", ["uniseg", *map(str, arguments)])
         with pytest.raises(SystemExit) as stop:
             main()
@@ -340,7 +341,8 @@ class Server:
         self.temporary.mkdir(exist_ok=True)
         own = {"HOME": folder, "XDG_STATE_HOME": folder / "state", "TMPDIR": self.temporary, "UNISEG_SETTINGS": folder / "settings.toml"}  # fmt: skip
         self.environment = {**os.environ, **{name: str(path) for name, path in own.items()}, "PYTHONUNBUFFERED": "1"}
-        self.environment.pop("UNISEG_WEIGHTS", None)
+        for name in ("UNISEG_WEIGHTS", "UNISEG_ENGINE"):  # computed as users' scans are, which is fastest, too
+            self.environment.pop(name, None)
 
     def begin(self, *arguments: str) -> Server:
         """Start it, look at it at once, and wait until the page is made. arguments: of Python."""

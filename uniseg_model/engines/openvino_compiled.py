@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from openvino import CompiledModel, Model
 
 _DIGEST_BYTES = 32
-_KEPT = 8  # folders, each of one set of weights: of a full-size network 130 MB
+_KEPT = 8  # folders, each of one set of weights: of a full-size network 220 MB
 _LAYOUT = 3  # of the graphs; another number for other graphs, and no old file is read
 HINTS = {"float32": "f32", "bfloat16": "bf16"}
 
