@@ -15,7 +15,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -99,15 +98,13 @@ def _slice_by_slice(image: np.ndarray, out: np.ndarray) -> None:
     """Cubic within each slice along Z, then the clip to the slice's range; of the slices those that are nearest to a new one."""
     chosen, scratch = nearest_indices(len(image), len(out)), Scratch()
 
-    def resample(slab: slice) -> None:
-        for place, rows in groupby(range(slab.start, slab.stop), key=chosen.__getitem__):
-            old = image[place]
-            lines = _along(scratch.copy("old", old), out.shape[2], 1, empty=partial(scratch.array, "lines"))
-            flat = _along(lines, out.shape[1], 0, empty=partial(scratch.array, "flat"))
-            for row in rows:
-                np.clip(flat, old.min(), old.max(), out=out[row], casting="same_kind")
+    def resample(place: int) -> None:
+        old = image[place]
+        lines = _along(scratch.copy("old", old), out.shape[2], 1, empty=partial(scratch.array, "lines"))
+        flat = _along(lines, out.shape[1], 0, empty=partial(scratch.array, "flat"))
+        out[chosen == place] = np.clip(flat, old.min(), old.max(), out=flat)
 
-    all_side_by_side(resample, slabs(len(out), image[0].size + out[0].size))
+    all_side_by_side(resample, np.unique(chosen))
 
 
 def _cubic(image: np.ndarray, out: np.ndarray) -> None:
